@@ -1,0 +1,180 @@
+//! `bailiwick init`: finds servers, looks at their tools, proposes a review, writes `.bailiwick/`.
+//! It calls no tool and changes no client's file.
+
+use crate::{Outcome, terminal};
+use anyhow::Context;
+use gateway::config::{Config, Place, Reach, Server, clients, place, usable_name};
+use gateway::inventory::lock::Lock;
+use gateway::inventory::survey;
+use judge::request::command;
+use std::collections::BTreeMap;
+use std::io::{BufRead, IsTerminal};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Accept every proposal without asking
+    #[arg(long)]
+    yes: bool,
+    /// Also this server: NAME=URL or NAME='COMMAND ARGUMENTS'; then no client files are searched
+    #[arg(long = "server", value_name = "NAME=WHERE")]
+    servers: Vec<String>,
+    /// Leave out Claude Code's built-in tools
+    #[arg(long)]
+    no_claude_code: bool,
+}
+
+const START: &str = include_str!("start/00-start.cedar");
+const START_CLAUDE: &str = include_str!("start/20-claude-code.cedar");
+const CASES_CLAUDE: &str = include_str!("start/claude-code.md");
+
+pub(crate) fn run(dir: Option<&Path>, state: Option<&Path>, args: Args) -> anyhow::Result<Outcome> {
+    let here = std::env::current_dir()?;
+    let folder = dir.map_or_else(|| here.join(place::FOLDER), Path::to_owned);
+    if folder.join(gateway::config::FILE).exists() {
+        anyhow::bail!("{} exists already; use `bailiwick inventory review` to take in what changed", folder.display());
+    }
+    let place = Place::of(folder, state)?;
+    let servers = if args.servers.is_empty() { discovered(place.project()) } else { named(&args.servers)? };
+    if servers.is_empty() {
+        terminal::say("No MCP servers were found here; add some with --server NAME=URL or NAME='COMMAND ARGUMENTS'.");
+    }
+    let mut config = Config::default();
+    config.gate.claude_code = !args.no_claude_code;
+    let mut lock = Lock::empty();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    for (name, server) in servers {
+        terminal::say(&format!("\n{}  {}", terminal::coloured(&name, 1), terminal::safe(&whereabouts(&server))));
+        lock.servers.entry(name.clone()).or_default();
+        match runtime.block_on(survey::look(&server, place.project())) {
+            Ok(found) => {
+                for why in &found.malformed {
+                    terminal::say(&format!("  {} {}", terminal::coloured("left out", 31), terminal::safe(why)));
+                }
+                for change in survey::changes(&lock, &name, &found) {
+                    survey::accept(&mut lock, &name, &change);
+                }
+                crate::inventory::table(&lock, &name);
+            }
+            Err(error) => terminal::say(&format!(
+                "  {} {error}; it stays without tools until `bailiwick inventory review` can reach it",
+                terminal::coloured("not reached", 31)
+            )),
+        }
+        config.server.insert(name, server);
+    }
+    drop(runtime);
+    if !args.yes && std::io::stdin().is_terminal() && !agreed(&place)? {
+        terminal::say("Nothing was written.");
+        return Ok(Outcome::DoesNotHold);
+    }
+    write(&place, &config, &lock)?;
+    terminal::say(&format!("\nWrote {}. What to do next:", place.config.display()));
+    terminal::say("  read     .bailiwick/policy/*.cedar and change what does not fit; `bailiwick policy test` checks it");
+    terminal::say("  start    bailiwick serve");
+    terminal::say("  connect  in your MCP client, replace the servers by one: command `bailiwick`, argument `mcp`");
+    if config.gate.claude_code {
+        terminal::say("  hooks    bailiwick hook settings   (for Claude Code's own tools; install as managed settings)");
+    }
+    Ok(Outcome::Done)
+}
+
+fn discovered(project: &Path) -> BTreeMap<String, Server> {
+    let (found, troubles) = clients::discover(project, place::home().as_deref());
+    for trouble in troubles {
+        terminal::complain(&terminal::safe(&trouble));
+    }
+    for server in &found {
+        terminal::say(&format!("found {} in {}", terminal::safe(&server.name), server.file.display()));
+    }
+    found.into_iter().map(|found| (found.name, found.server)).collect()
+}
+
+fn named(specs: &[String]) -> anyhow::Result<BTreeMap<String, Server>> {
+    let mut servers = BTreeMap::new();
+    for spec in specs {
+        let (name, target) = spec.split_once('=').with_context(|| format!("`{spec}` is not NAME=WHERE"))?;
+        if !usable_name(name) {
+            anyhow::bail!("`{name}`: use letters, digits, `-` and single `_` only, at most 48, and not `claude`");
+        }
+        let server = if target.starts_with("http://") || target.starts_with("https://") {
+            Server { url: Some(target.to_owned()), ..Server::default() }
+        } else {
+            Server { command: words(target)?, ..Server::default() }
+        };
+        servers.insert(name.to_owned(), server);
+    }
+    Ok(servers)
+}
+
+/// The words of a plain command line, quotes understood.
+fn words(line: &str) -> anyhow::Result<Vec<String>> {
+    let parsed = command::parse(line);
+    match parsed.commands.as_slice() {
+        [only] if parsed.opaque.is_none() || only.words.iter().all(|word| word.literal().is_some()) => {
+            let rest = only.words.iter().map(|word| word.literal().map(str::to_owned));
+            std::iter::once(Some(only.given.clone()))
+                .chain(rest)
+                .collect::<Option<Vec<_>>>()
+                .with_context(|| format!("`{line}` holds something only a shell could expand; write it out"))
+        }
+        _ => {
+            let plain: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            if plain.is_empty() || line.contains(['\'', '"', '\\', '$', '|', '&', ';', '<', '>', '`']) {
+                anyhow::bail!("`{line}` is not one plain command");
+            }
+            Ok(plain)
+        }
+    }
+}
+
+fn whereabouts(server: &Server) -> String {
+    match server.reach() {
+        Ok(Reach::Command(command)) => command.join(" "),
+        Ok(Reach::Url(url)) => url.to_owned(),
+        Err(why) => why.to_owned(),
+    }
+}
+
+fn agreed(place: &Place) -> anyhow::Result<bool> {
+    terminal::say(&format!("\nWrite this review and careful starting policies to {}? [y/N]", place.config.display()));
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}
+
+fn write(place: &Place, config: &Config, lock: &Lock) -> anyhow::Result<()> {
+    let folder = &place.config;
+    for part in ["policy", "cases"] {
+        std::fs::create_dir_all(folder.join(part)).with_context(|| folder.display().to_string())?;
+    }
+    lock.save(folder)?;
+    put(&folder.join("policy/00-start.cedar"), START)?;
+    let questions: Vec<String> = config
+        .server
+        .keys()
+        .flat_map(|server| ["elicitation/create", "roots/list"].map(|method| format!("Action::\"{server}/mcp:{method}\"")))
+        .collect();
+    if !questions.is_empty() {
+        let text = format!(
+            "// Questions of servers to the person at the client, who answers them there.\n@id(\"servers-may-ask\")\n\
+             permit (\n  principal,\n  action in [\n    {}\n  ],\n  resource\n);\n",
+            questions.join(",\n    ")
+        );
+        put(&folder.join("policy/10-servers.cedar"), &text)?;
+    }
+    if config.gate.claude_code {
+        put(&folder.join("policy/20-claude-code.cedar"), START_CLAUDE)?;
+        put(&folder.join("cases/claude-code.md"), CASES_CLAUDE)?;
+    }
+    // Last, for it is what makes the folder a configuration; it may hold credentials that clients had in theirs.
+    put(&folder.join(gateway::config::FILE), &toml::to_string_pretty(config)?)
+}
+
+fn put(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,185 @@
+//! Shows what was reviewed, what changed since, and takes a person's review.
+
+use crate::{Outcome, relay, terminal};
+use gateway::config::{Config, Place};
+use gateway::inventory::lock::{Lock, Word};
+use gateway::inventory::survey::{self, Change};
+use gateway::wire::control::Control;
+use judge::tool::{Effect, Impact};
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Action {
+    /// What was reviewed
+    Show {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// What the servers offer now that differs from the review
+    Diff {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Accept what differs, or change what a review says
+    Review {
+        /// SERVER/TOOL, or SERVER/instructions
+        names: Vec<String>,
+        /// Accept everything that differs
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
+        /// What the named tools do: read or write
+        #[arg(long, requires = "names")]
+        effect: Option<String>,
+        /// What one wrong call can cost: low or high
+        #[arg(long, requires = "names")]
+        impact: Option<String>,
+        /// Whether it can be taken back
+        #[arg(long, requires = "names")]
+        reversible: Option<bool>,
+    },
+}
+
+pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
+    let config = Config::load(&place.config)?;
+    let mut lock = Lock::load(&place.config)?;
+    match action {
+        Action::Show { json: true } => terminal::say_json(&lock),
+        Action::Show { json: false } => {
+            for server in lock.servers.keys() {
+                terminal::say(&terminal::coloured(server, 1));
+                table(&lock, server);
+            }
+        }
+        Action::Diff { json } => {
+            let differing = differences(place, &config, &lock);
+            if json {
+                let rows: Vec<_> = differing.iter().map(|(server, change)| serde_json::json!({
+                    "name": format!("{server}/{}", change.name()), "change": kind(change), "lines": lines(change),
+                })).collect();
+                terminal::say_json(&rows);
+            } else {
+                differing.iter().for_each(|(server, change)| print(server, change));
+                let count = differing.len();
+                terminal::say(&if count == 0 { "Nothing differs from the review.".to_owned() } else {
+                    format!("{count} differences; accept with `bailiwick inventory review SERVER/TOOL` or `--all`")
+                });
+            }
+            return Ok(if differing.is_empty() { Outcome::Done } else { Outcome::DoesNotHold });
+        }
+        Action::Review { names, all, effect, impact, reversible } => {
+            let effect = effect.map(|word| parse::<Effect>(&word)).transpose()?;
+            let impact = impact.map(|word| parse::<Impact>(&word)).transpose()?;
+            let mut reviewed = 0;
+            let chosen = |server: &str, name: &str| all || names.iter().any(|given| *given == format!("{server}/{name}"));
+            for (server, change) in differences(place, &config, &lock) {
+                if chosen(&server, change.name()) {
+                    print(&server, &change);
+                    survey::accept(&mut lock, &server, &change);
+                    reviewed += 1;
+                }
+            }
+            for name in &names {
+                let Some((server, tool)) = name.split_once('/') else { anyhow::bail!("`{name}` is not SERVER/TOOL") };
+                let known = lock.servers.get_mut(server).and_then(|server| server.tools.get_mut(tool));
+                let Some(known) = known else {
+                    if tool == "instructions" {
+                        continue;
+                    }
+                    anyhow::bail!("server `{server}` offers no tool `{tool}`; see `bailiwick inventory diff`");
+                };
+                if effect.is_none() && impact.is_none() && reversible.is_none() {
+                    continue;
+                }
+                if let Some(effect) = effect {
+                    known.effect = Word(effect);
+                }
+                if let Some(impact) = impact {
+                    known.impact = Word(impact);
+                }
+                known.reversible = reversible.unwrap_or(known.reversible);
+                known.reason = "said by the reviewer".to_owned();
+                reviewed += 1;
+            }
+            if reviewed == 0 {
+                terminal::say("Nothing to review.");
+                return Ok(Outcome::Done);
+            }
+            lock.save(&place.config)?;
+            terminal::say(&format!("{reviewed} reviewed; {} is written", place.config.join(gateway::inventory::lock::FILE).display()));
+            // A gate that runs takes the review at once; one that does not will when it starts.
+            match relay::ask(place, Control::Reload) {
+                Ok(_) => terminal::say("the running gate has taken it"),
+                Err(error) => terminal::complain(&format!("not yet in force: {error:#}")),
+            }
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn parse<T>(word: &str) -> anyhow::Result<T>
+where
+    Word<T>: serde::de::DeserializeOwned,
+{
+    Ok(serde_json::from_value::<Word<T>>(serde_json::json!(word))?.0)
+}
+
+fn differences(place: &Place, config: &Config, lock: &Lock) -> Vec<(String, Change)> {
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else { return Vec::new() };
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let mut all = Vec::new();
+    for (name, server) in &config.server {
+        match runtime.block_on(survey::look(server, place.project())) {
+            Ok(found) => {
+                for why in &found.malformed {
+                    terminal::complain(&format!("server `{name}`: {}", terminal::safe(why)));
+                }
+                all.extend(survey::changes(lock, name, &found).into_iter().map(|change| (name.clone(), change)));
+            }
+            Err(error) => terminal::complain(&format!("server `{name}`: {error}")),
+        }
+    }
+    all
+}
+
+fn kind(change: &Change) -> &'static str {
+    match change {
+        Change::Appeared(_) => "appeared",
+        Change::Changed(..) => "changed",
+        Change::Gone(_) => "gone",
+        Change::Instructions(_) => "instructions",
+    }
+}
+
+fn lines(change: &Change) -> Vec<String> {
+    match change {
+        Change::Appeared(definition) => {
+            gateway::inventory::definition::difference(&serde_json::json!({}), &definition.to_json())
+        }
+        Change::Changed(_, lines) => lines.clone(),
+        Change::Gone(_) => Vec::new(),
+        Change::Instructions(text) => vec![format!("+ {}", serde_json::json!(text))],
+    }
+}
+
+fn print(server: &str, change: &Change) {
+    terminal::say(&format!("{} {server}/{}", terminal::coloured(kind(change), 33), terminal::safe(change.name())));
+    for line in lines(change) {
+        let code = if line.starts_with('-') { 31 } else { 32 };
+        terminal::say(&format!("    {}", terminal::coloured(&terminal::safe(&line), code)));
+    }
+}
+
+/// One line per reviewed tool of a server.
+pub(crate) fn table(lock: &Lock, server: &str) {
+    let Some(reviewed) = lock.servers.get(server) else { return };
+    for (name, tool) in &reviewed.tools {
+        let effect = if tool.effect.0 == Effect::Read { "read " } else { "write" };
+        let impact = if tool.impact.0 == Impact::Low { "low ".to_owned() } else { terminal::coloured("high", 31) };
+        let back = if tool.reversible { "            " } else { "irreversible" };
+        terminal::say(&format!("  {name:<28} {effect} {impact} {back}  {}", terminal::safe(&tool.reason)));
+    }
+    for name in reviewed.quarantine.keys() {
+        terminal::say(&format!("  {name:<28} {}", terminal::coloured("quarantined, see `bailiwick inventory diff`", 31)));
+    }
+}

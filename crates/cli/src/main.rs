@@ -1,0 +1,152 @@
+//! The `bailiwick` binary: reads the command line, puts the parts together, prints.
+//! It decides nothing; every decision is the gateway's and the judge's.
+
+mod approvals;
+mod decide;
+mod demo;
+mod doctor;
+mod init;
+mod inventory;
+mod journal;
+mod policy;
+mod relay;
+mod serve;
+mod terminal;
+
+use clap::{Parser, Subcommand};
+use gateway::config::Place;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The gate between an AI agent and everything it can touch.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Line {
+    /// The configuration folder [default: the nearest `.bailiwick` from here upwards]
+    #[arg(long, global = true, env = "BAILIWICK_DIR", value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The private folder for journal, state and socket [default: under the user's data folder]
+    #[arg(long, global = true, env = "BAILIWICK_STATE", value_name = "DIR")]
+    state: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find the MCP servers of this project, review their tools, write `.bailiwick/`
+    Init(init::Args),
+    /// Run the gate
+    Serve(serve::Args),
+    /// Speak MCP on standard input and output, through the running gate
+    Mcp {
+        /// One server, its names unchanged [default: all, named SERVER__TOOL]
+        server: Option<String>,
+    },
+    /// Answer one Claude Code hook event, or print the settings that install the hook
+    Hook {
+        #[command(subcommand)]
+        action: Option<relay::HookAction>,
+    },
+    /// Decide on one call as the gate would, without recording or running it
+    Decide(decide::Args),
+    /// Answer what waits for a person
+    Approvals {
+        #[command(subcommand)]
+        action: approvals::Action,
+    },
+    /// Show and review what the servers offer
+    Inventory {
+        #[command(subcommand)]
+        action: inventory::Action,
+    },
+    /// Check policies and their cases
+    Policy {
+        #[command(subcommand)]
+        action: policy::Action,
+    },
+    /// Read and verify what happened
+    Journal {
+        #[command(subcommand)]
+        action: journal::Action,
+    },
+    /// Put the gate in front of a small support desk and let a fully steered agent loose on it
+    Demo(demo::Args),
+    /// Say what works here and what does not
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// One of the demo's servers
+    #[command(hide = true)]
+    DemoServer {
+        /// crm, billing or mail
+        server: String,
+        /// The desk's database
+        #[arg(long)]
+        db: PathBuf,
+    },
+}
+
+/// How a command ends when nothing went wrong by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Done.
+    Done,
+    /// The thing asked about does not hold.
+    DoesNotHold,
+}
+
+/// Something that cannot be enforced or started on this host.
+#[derive(Debug)]
+struct NotEnforceable(String);
+
+impl std::fmt::Display for NotEnforceable {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+impl std::error::Error for NotEnforceable {}
+
+fn main() -> ExitCode {
+    // What the gate writes is its user's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            // A hook whose command line is wrong must still not let a call run.
+            if std::env::args().any(|argument| argument == "hook") && error.use_stderr() {
+                relay::hook_misused();
+            }
+            error.exit();
+        }
+    };
+    match run(line) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::DoesNotHold) => ExitCode::from(1),
+        Err(error) => {
+            terminal::complain(&format!("bailiwick: {error:#}"));
+            ExitCode::from(if error.is::<NotEnforceable>() { 3 } else { 2 })
+        }
+    }
+}
+
+fn run(line: Line) -> anyhow::Result<Outcome> {
+    let place = || Ok::<_, anyhow::Error>(Place::find(line.dir.as_deref(), line.state.as_deref())?);
+    match line.command {
+        Command::Init(args) => init::run(line.dir.as_deref(), line.state.as_deref(), args),
+        Command::Serve(args) => serve::run(place()?, args),
+        Command::Mcp { server } => relay::mcp(&place()?, server),
+        Command::Hook { action: None } => relay::hook(line.dir.as_deref(), line.state.as_deref()),
+        Command::Hook { action: Some(relay::HookAction::Settings) } => relay::print_settings(&place()?),
+        Command::Decide(args) => decide::run(&place()?, &args),
+        Command::Approvals { action } => approvals::run(&place()?, action),
+        Command::Inventory { action } => inventory::run(&place()?, action),
+        Command::Policy { action } => policy::run(&place()?, action),
+        Command::Journal { action } => journal::run(place, action),
+        Command::Demo(args) => demo::run(&args),
+        Command::Doctor { json } => doctor::run(place().ok().as_ref(), json),
+        Command::DemoServer { server, db } => demo::serve_desk(&server, &db),
+    }
+}

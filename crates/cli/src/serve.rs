@@ -1,0 +1,110 @@
+//! Runs the gate: opens it, binds its two doors, and closes the books when told to stop.
+
+use crate::{NotEnforceable, Outcome, terminal};
+use gateway::config::Place;
+use gateway::gate::Gate;
+use gateway::wire::record::Body;
+use gateway::{adapters::mcp::http, local};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where HTTP is served, e.g. 127.0.0.1:8650; port 0 picks one [default: from bailiwick.toml]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Print one line of JSON when ready
+    #[arg(long)]
+    json: bool,
+}
+
+/// A gate that serves.
+pub(crate) struct Running {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) url: String,
+    doors: [tokio::task::JoinHandle<()>; 2],
+}
+
+pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<Outcome> {
+    log();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let running = start(place, args.listen.as_deref()).await.map_err(NotEnforceable)?;
+        announce(&running, args.json);
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            stop = tokio::signal::ctrl_c() => stop?,
+            _ = terminate.recv() => {}
+        }
+        running.stop().await;
+        Ok(Outcome::Done)
+    })
+}
+
+/// Opens the gate and its doors.
+pub(crate) async fn start(place: Place, listen: Option<&str>) -> Result<Running, String> {
+    let tls = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    drop(tls); // A provider that is installed already is the same one.
+    let gate = Gate::open(place).await?;
+    let wanted = listen.unwrap_or(&gate.config.gate.listen).to_owned();
+    let address: SocketAddr =
+        wanted.parse().map_err(|_| format!("`{wanted}` is no address to listen at; write e.g. 127.0.0.1:8650"))?;
+    if !address.ip().is_loopback() && gate.config.gate.allow_hosts.is_empty() {
+        return Err(format!("`{wanted}` is not a loopback address; name the hosts clients may call in `allow_hosts`"));
+    }
+    let token = gate.place.read_token().map_err(|error| error.to_string())?;
+    let local = local::bind(&gate.place.socket())?;
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| format!("{wanted}: {error}"))?;
+    let bound = listener.local_addr().map_err(|error| error.to_string())?;
+    let url = format!("http://{bound}/mcp");
+    let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+    hosts.extend(gate.config.gate.allow_hosts.iter().cloned());
+    let router = http::router(gate.clone(), token, hosts);
+    let http = tokio::spawn(async move {
+        use axum::serve::ListenerExt;
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!("HTTP is no longer served: {error}");
+        }
+    });
+    let door = tokio::spawn(local::serve(gate.clone(), local, url.clone()));
+    Ok(Running { gate, url, doors: [http, door] })
+}
+
+impl Running {
+    /// Closes the doors, then the books.
+    pub(crate) async fn stop(self) {
+        for door in &self.doors {
+            door.abort();
+        }
+        drop(std::fs::remove_file(self.gate.place.socket()));
+        if let Err(error) = self.gate.history.record(None, Body::GateStopped).await {
+            tracing::error!("{error}");
+        }
+    }
+}
+
+fn announce(running: &Running, json: bool) {
+    let place = &running.gate.place;
+    let rules = running.gate.rules();
+    if json {
+        let ready = serde_json::json!({ "url": running.url, "token_file": place.token(), "socket": place.socket() });
+        return terminal::say_json(&ready);
+    }
+    terminal::say(&format!("The gate is open at {}", running.url));
+    terminal::say(&format!("  token    {}", place.token().display()));
+    terminal::say(&format!("  journal  {} (public key {})", place.journal().display(), place.public_key().display()));
+    let count = rules.policy.len();
+    terminal::say(&format!("  rules    {count} policies over {} reviewed operations", rules.inventory.tools().count()));
+    if count == 0 {
+        terminal::say("  There is no policy, so every call is denied. Write one in .bailiwick/policy/.");
+    }
+    terminal::say("  clients  `bailiwick mcp` as a stdio command, or the URL with `Authorization: Bearer TOKEN`");
+    terminal::say("  answer   `bailiwick approvals watch` in another terminal");
+}
+
+fn log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("BAILIWICK_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

@@ -1,0 +1,323 @@
+//! The Claude Code hook adapter: each built-in tool call of the client is judged and recorded before it runs.
+//! Hooks are a sensor and a convenience; what goes through MCP is decided at the proxy and only joined here.
+
+pub mod settings;
+pub mod verdict;
+
+use crate::facts::Scene;
+use crate::gate::{Gate, SessionGuard};
+use crate::inventory::CLAUDE;
+use crate::pipeline::{self, Stop};
+use crate::receipt::Receipt;
+use crate::session::Session;
+use crate::wire::frame::Object;
+use crate::wire::record::{Body, Status};
+use judge::request::Principal;
+use judge::request::path::AbsPath;
+use judge::request::tree::Tree;
+use judge::tool::ToolName;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The oldest client whose hooks fail closed (`onFailure: block`).
+pub const CLIENT_VERSION_MIN: [u64; 3] = [2, 1, 295];
+/// Client sessions followed at once; the oldest is forgotten.
+const SESSIONS_MAX: usize = 256;
+/// Calls of one session between their decision and their end.
+const CALLS_MAX: usize = 1_024;
+/// How much of a transcript is read to learn the client's version, in bytes.
+const TRANSCRIPT_BYTES_MAX: u64 = 64 * 1024;
+
+/// The hook side of a gate.
+pub struct Hooks {
+    gate: Arc<Gate>,
+    sessions: Mutex<HashMap<String, Arc<Followed>>>,
+}
+
+/// One session of the client.
+struct Followed {
+    session: Session,
+    _guard: SessionGuard,
+    calls: Mutex<HashMap<String, Judged>>,
+    /// Why the model must not see what came back; set once, never cleared.
+    halted: Mutex<Option<String>>,
+    too_old: Mutex<Option<String>>,
+}
+
+/// A call the client was permitted to run.
+struct Judged {
+    tool: String,
+    input: String,
+    receipt: Option<Receipt>,
+}
+
+/// One event, read.
+struct Event {
+    name: String,
+    session: String,
+    tool: String,
+    use_id: String,
+    input: Result<Tree, String>,
+    body: Object,
+}
+
+impl Hooks {
+    /// Follows the client sessions of `gate`.
+    pub fn new(gate: Arc<Gate>) -> Self {
+        Self { gate, sessions: Mutex::default() }
+    }
+
+    /// Answers one hook event, in the client's own output shape.
+    pub async fn answer(&self, event: &RawValue) -> Value {
+        let event = match Event::read(event) {
+            Ok(event) => event,
+            Err(why) => return verdict::fail_closed("", &why),
+        };
+        let followed = self.follow(&event);
+        match event.name.as_str() {
+            "PreToolUse" => self.before(&followed, event).await,
+            "PermissionRequest" => permission(&followed, &event),
+            "PostToolUse" => self.after(&followed, event),
+            "PostToolUseFailure" => self.failed(&followed, &event),
+            "PostToolBatch" => match followed.halt_reason() {
+                Some(why) => verdict::block(&why),
+                None => verdict::nothing(),
+            },
+            "UserPromptSubmit" => {
+                let prompt = event.body.text("prompt").unwrap_or_default();
+                let digest = judge::digest::hex(prompt.as_bytes());
+                self.note(&followed, Body::Prompt { bytes: prompt.len(), digest });
+                verdict::nothing()
+            }
+            "ConfigChange" => {
+                let file = event.body.text("file_path").unwrap_or_default();
+                self.alert(&followed, "settings-changed", &format!("the client's settings changed in {file}; refused"), "");
+                verdict::block("settings cannot change while the gate guards this session; start a new one")
+            }
+            "SessionEnd" => {
+                locked(&self.sessions).remove(&event.session);
+                verdict::nothing()
+            }
+            _ => verdict::nothing(),
+        }
+    }
+
+    fn follow(&self, event: &Event) -> Arc<Followed> {
+        let mut sessions = locked(&self.sessions);
+        if let Some(followed) = sessions.get(&event.session) {
+            return followed.clone();
+        }
+        if sessions.len() >= SESSIONS_MAX {
+            // The calls of a forgotten session close as cancelled; its next event begins it anew.
+            if let Some(name) = sessions.keys().next().cloned() {
+                sessions.remove(&name);
+            }
+        }
+        let principal = Principal { agent: "claude-code".to_owned(), ..self.gate.principal() };
+        let name = format!("claude-{}", plain(&event.session));
+        let session = Session::named(name, principal, "hook", &self.gate.config.gate.phase);
+        let guard = self.gate.open_session(&session, "claude-code", "hook");
+        let followed = Arc::new(Followed {
+            session,
+            _guard: guard,
+            calls: Mutex::default(),
+            halted: Mutex::default(),
+            too_old: Mutex::default(),
+        });
+        sessions.insert(event.session.clone(), followed.clone());
+        followed
+    }
+
+    async fn before(&self, followed: &Arc<Followed>, event: Event) -> Value {
+        if let Some(why) = followed.too_old(&event) {
+            return verdict::deny(&why);
+        }
+        if let Some(why) = followed.halt_reason() {
+            return verdict::deny(&why);
+        }
+        let input = match &event.input {
+            Ok(input) => input.clone(),
+            Err(why) => return verdict::deny(&format!("the tool's input cannot be read: {why}")),
+        };
+        if let Some(name) = event.tool.strip_prefix("mcp__") {
+            return self.before_mcp(followed, &event, name, &input);
+        }
+        let name = ToolName { server: CLAUDE.to_owned(), tool: event.tool.clone() };
+        let scene = Scene { cwd: event.cwd(), client_call: event.use_id.clone() };
+        let call = followed.session.call(name, input.clone());
+        match pipeline::admit(&self.gate, &followed.session, call, &scene).await {
+            Ok((permit, receipt)) => {
+                let why = permit.verdict().to_string();
+                // The client acts on this permit; its receipt is closed by the events that follow.
+                drop(permit);
+                followed.remember(event.use_id, Judged { tool: event.tool, input: input.canonical(), receipt: Some(receipt) });
+                verdict::allow(&why)
+            }
+            Err(Stop::Denied(denied)) => verdict::deny(&format!("{} (record {})", denied.why, denied.call)),
+            Err(Stop::Failed(failed)) => verdict::deny(&failed.detail),
+        }
+    }
+
+    /// A tool of an MCP server: let through to the proxy, which decides, if the name is one the proxy serves.
+    fn before_mcp(&self, followed: &Arc<Followed>, event: &Event, name: &str, input: &Tree) -> Value {
+        let rules = self.gate.rules();
+        let known = served(name).find(|name| rules.inventory.tool(name).is_some());
+        let Some(known) = known else {
+            let why = format!("`{}` is not a reviewed tool behind the gate", event.tool);
+            self.alert(followed, "ungated-server", &why, &event.use_id);
+            return verdict::deny(&why);
+        };
+        self.note(followed, Body::Sensed { client_call: event.use_id.clone(), tool: known.to_string(), event: "hook".to_owned() });
+        followed.remember(event.use_id.clone(), Judged { tool: event.tool.clone(), input: input.canonical(), receipt: None });
+        verdict::allow("the gate decides on this call where it is served")
+    }
+
+    fn after(&self, followed: &Arc<Followed>, event: Event) -> Value {
+        let judged = locked(&followed.calls).remove(&event.use_id);
+        let input = event.input.as_ref().map(Tree::canonical).unwrap_or_default();
+        let trouble = match &judged {
+            None => Some(("unjudged-call", format!("`{}` ran without a decision of the gate", event.tool))),
+            Some(judged) if judged.tool != event.tool || judged.input != input => Some((
+                "input-mismatch",
+                format!("mismatch: `{}` ran with another input than the gate judged; another hook rewrote it", event.tool),
+            )),
+            Some(judged) if judged.receipt.is_none() && !self.gate.saw(&event.use_id) => Some((
+                "ungated-answer",
+                format!("`{}` was answered by a server that is not the gate", event.tool),
+            )),
+            Some(_) => None,
+        };
+        let response = event.body.get("tool_response").map_or("", RawValue::get);
+        if let Some(Judged { receipt: Some(receipt), .. }) = judged {
+            receipt.close(Status::Ok, "", response.as_bytes());
+        }
+        match trouble {
+            None => verdict::nothing(),
+            Some((rule, why)) => {
+                self.alert(followed, rule, &why, &event.use_id);
+                *locked(&followed.halted) = Some(why.clone());
+                verdict::halt(&why)
+            }
+        }
+    }
+
+    fn failed(&self, followed: &Followed, event: &Event) -> Value {
+        if let Some(Judged { receipt: Some(receipt), .. }) = locked(&followed.calls).remove(&event.use_id) {
+            let error = event.body.text("error").unwrap_or_default();
+            receipt.close(Status::Error, "", error.as_bytes());
+        }
+        verdict::nothing()
+    }
+
+    fn note(&self, followed: &Followed, body: Body) {
+        self.gate.history.note(Some(followed.session.id()), body);
+    }
+
+    fn alert(&self, followed: &Followed, rule: &str, detail: &str, call: &str) {
+        tracing::warn!("{rule}: {detail}");
+        let body = Body::Alert { rule: rule.to_owned(), detail: detail.to_owned(), call: call.to_owned() };
+        self.note(followed, body);
+    }
+}
+
+/// The client asks for permission of its own: given where the gate has permitted this very call, refused otherwise.
+fn permission(followed: &Followed, event: &Event) -> Value {
+    let input = event.input.as_ref().map(Tree::canonical).unwrap_or_default();
+    let permitted =
+        locked(&followed.calls).values().any(|judged| judged.tool == event.tool && judged.input == input);
+    if permitted {
+        verdict::permit()
+    } else {
+        verdict::refuse_permission("the gate has not permitted this call")
+    }
+}
+
+impl Followed {
+    fn remember(&self, use_id: String, judged: Judged) {
+        let mut calls = locked(&self.calls);
+        if calls.len() >= CALLS_MAX
+            && let Some(name) = calls.keys().next().cloned()
+        {
+            calls.remove(&name);
+        }
+        calls.insert(use_id, judged);
+    }
+
+    fn halt_reason(&self) -> Option<String> {
+        locked(&self.halted).clone()
+    }
+
+    /// Why this client cannot be guarded: its version ignores `onFailure`, so a broken hook would let calls run.
+    fn too_old(&self, event: &Event) -> Option<String> {
+        let mut known = locked(&self.too_old);
+        if known.is_none() {
+            let version = event.body.text("transcript_path").and_then(|path| client_version(Path::new(&path)))?;
+            let old = version < CLIENT_VERSION_MIN;
+            let [a, b, c] = version;
+            let [x, y, z] = CLIENT_VERSION_MIN;
+            *known = Some(if old {
+                format!("Claude Code {a}.{b}.{c} is too old to be guarded; install {x}.{y}.{z} or newer")
+            } else {
+                String::new()
+            });
+        }
+        known.clone().filter(|why| !why.is_empty())
+    }
+}
+
+impl Event {
+    fn read(raw: &RawValue) -> Result<Self, String> {
+        let body = Object::parse(raw.get().as_bytes()).map_err(|error| error.to_string())?;
+        let name = body.text("hook_event_name").ok_or("the event has no `hook_event_name`")?;
+        let session = body.text("session_id").ok_or("the event has no `session_id`")?;
+        let input = match body.get("tool_input") {
+            Some(input) => Tree::parse(input.get().as_bytes()).map_err(|error| error.to_string()),
+            None => Ok(Tree::Null),
+        };
+        Ok(Self {
+            tool: body.text("tool_name").unwrap_or_default(),
+            use_id: body.text("tool_use_id").unwrap_or_default(),
+            name,
+            session,
+            input,
+            body,
+        })
+    }
+
+    fn cwd(&self) -> Option<AbsPath> {
+        self.body.text("cwd").and_then(|cwd| AbsPath::parse(&cwd).ok())
+    }
+}
+
+/// The reviewed names an MCP tool of the client may stand for: `bailiwick__SERVER__TOOL`, or `SERVER__TOOL` where a
+/// client knows one server of the gate by its own name.
+fn served(name: &str) -> impl Iterator<Item = ToolName> {
+    let split = |name: &str| {
+        let (server, tool) = name.split_once("__")?;
+        Some(ToolName { server: server.to_owned(), tool: tool.to_owned() })
+    };
+    let through_all = name.split_once("__").filter(|(client, _)| client.ends_with("bailiwick")).and_then(|(_, rest)| split(rest));
+    [through_all, split(name)].into_iter().flatten()
+}
+
+/// The version the client writes into its transcript, where it has written one.
+fn client_version(transcript: &Path) -> Option<[u64; 3]> {
+    use std::io::Read;
+    let mut head = Vec::new();
+    std::fs::File::open(transcript).ok()?.take(TRANSCRIPT_BYTES_MAX).read_to_end(&mut head).ok()?;
+    let head = String::from_utf8_lossy(&head);
+    let text = head.split_once("\"version\":\"")?.1.split('"').next()?;
+    let mut parts = text.split('.').map(|part| part.parse().ok());
+    Some([parts.next()??, parts.next()??, parts.next()??])
+}
+
+fn plain(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

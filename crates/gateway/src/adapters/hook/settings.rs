@@ -1,0 +1,35 @@
+//! The settings that put Claude Code under the gate's hooks. Printed for a person or a launcher to install;
+//! never written anywhere from here.
+
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Events the gate hears, each failing closed.
+const EVENTS: [&str; 9] = [
+    "PreToolUse", "PostToolUse", "PostToolUseFailure", "PostToolBatch", "UserPromptSubmit", "SessionStart",
+    "SessionEnd", "ConfigChange", "PermissionRequest",
+];
+
+/// Managed settings for a client whose hooks run `program` for the gate in `config` and `state`. A held call may wait
+/// `wait_seconds` for an approver.
+pub fn settings(program: &Path, config: &Path, state: &Path, wait_seconds: u64) -> Value {
+    let hook = |event: &str| {
+        // The session's end has a budget of its own in the client.
+        let timeout = if event == "PreToolUse" { wait_seconds + 60 } else { 30 };
+        json!([{ "hooks": [{
+            "type": "command",
+            "command": program.display().to_string(),
+            "args": ["--dir", config.display().to_string(), "--state", state.display().to_string(), "hook"],
+            "timeout": timeout,
+            "onFailure": "block",
+        }]}])
+    };
+    let hooks: serde_json::Map<_, _> = EVENTS.iter().map(|event| ((*event).to_owned(), hook(event))).collect();
+    let [major, minor, patch] = super::CLIENT_VERSION_MIN;
+    json!({
+        "requiredMinimumVersion": format!("{major}.{minor}.{patch}"),
+        "allowManagedHooksOnly": true,
+        "disableAllHooks": false,
+        "hooks": hooks,
+    })
+}

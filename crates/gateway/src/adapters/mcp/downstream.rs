@@ -1,0 +1,610 @@
+//! One client: who it is, which servers it reaches, what it waits for and what is asked of it.
+//! It routes messages between the client and its links; whatever carries data goes through `serve` and the pipeline.
+
+use super::bridge;
+use super::link::{Ask, Lane, Link};
+use super::upstream::{Client, Era, Inbound, MODERN, UpstreamError, meta};
+use super::{DENIED, INTERNAL_ERROR, METHOD_NOT_FOUND};
+use crate::gate::{Gate, SessionGuard};
+use crate::pipeline::{self, Stop};
+use crate::facts::Scene;
+use crate::receipt::{Failed, Output};
+use crate::session::Session;
+use crate::wire::frame::{self, Kind, Object, raw};
+use crate::wire::record::{Body, Status};
+use judge::label::Labeled;
+use judge::request::tree::Tree;
+use judge::tool::ToolName;
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// How long a client may take to answer a server's question, in seconds.
+const CLIENT_SECONDS_MAX: u64 = 600;
+/// Requests one client may have under way.
+const RUNNING_MAX: usize = 1_024;
+/// Subscriptions one client may hold.
+pub(super) const LISTENS_MAX: usize = 64;
+
+/// Which servers an endpoint offers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// One, its names unchanged.
+    One(String),
+    /// All, their tools and prompts named `SERVER__NAME`.
+    All,
+}
+
+/// A client's session.
+pub struct Downstream {
+    pub(super) gate: Arc<Gate>,
+    pub(super) session: Session,
+    pub(super) endpoint: Endpoint,
+    pub(super) era: Era,
+    pub(super) client: Client,
+    /// Where messages go that belong to no request.
+    pub(super) lane: Lane,
+    links: tokio::sync::Mutex<BTreeMap<String, Arc<Link>>>,
+    /// Questions to the client that wait for its answer.
+    asked: Mutex<HashMap<u64, Asked>>,
+    next_ask: AtomicU64,
+    running: Mutex<HashMap<String, CancellationToken>>,
+    pub(super) parked: Mutex<HashMap<String, super::serve::Parked>>,
+    pub(super) listens: Mutex<HashMap<String, Listen>>,
+    pub(super) log_level: Mutex<Option<String>>,
+    /// Which server offers a resource, as learned from lists.
+    pub(super) resource_homes: Mutex<HashMap<String, String>>,
+    /// Ends the tasks of this session.
+    pub(super) ended: CancellationToken,
+    _guard: SessionGuard,
+}
+
+struct Finished<'a> {
+    downstream: &'a Downstream,
+    key: String,
+}
+
+impl Drop for Finished<'_> {
+    fn drop(&mut self) {
+        locked(&self.downstream.running).remove(&self.key);
+    }
+}
+
+struct Asked {
+    answer: oneshot::Sender<Object>,
+    /// The server's own request: its name and raw id.
+    origin: (String, String),
+}
+
+/// A modern client's subscription.
+#[derive(Clone)]
+pub struct Listen {
+    /// Its id, which names it in every notification.
+    pub id: Box<RawValue>,
+    /// What it wants.
+    pub filter: serde_json::Value,
+    /// Where it goes.
+    pub lane: Lane,
+}
+
+/// How one request came.
+pub struct Arrival {
+    /// Where its notifications go.
+    pub lane: Lane,
+    /// What tells it from other requests under way, where ids of several clients may collide; its id otherwise.
+    pub key: Option<String>,
+    /// Its `Mcp-Param-*` headers, for modern HTTP: lowercase name and decoded value.
+    pub param_headers: Option<Vec<(String, String)>>,
+}
+
+/// An error to answer with.
+pub struct Refusal {
+    /// JSON-RPC code.
+    pub code: i64,
+    /// For people and models.
+    pub message: String,
+    /// More, as the protocol defines.
+    pub data: Option<serde_json::Value>,
+}
+
+impl Refusal {
+    /// An error without data.
+    pub fn new(code: i64, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), data: None }
+    }
+}
+
+impl From<UpstreamError> for Refusal {
+    fn from(error: UpstreamError) -> Self {
+        Self::new(INTERNAL_ERROR, error.to_string())
+    }
+}
+
+impl Downstream {
+    /// Begins a session of a client.
+    pub fn begin(
+        gate: &Arc<Gate>,
+        transport: &'static str,
+        endpoint: Endpoint,
+        era: Era,
+        client: Client,
+        lane: Lane,
+    ) -> Arc<Self> {
+        let session = Session::new(gate.principal(), transport, &gate.config.gate.phase);
+        let guard = gate.open_session(&session, client.info.get(), era.name());
+        Arc::new(Self {
+            gate: gate.clone(),
+            session,
+            endpoint,
+            era,
+            client,
+            lane,
+            links: tokio::sync::Mutex::default(),
+            asked: Mutex::default(),
+            next_ask: AtomicU64::new(1),
+            running: Mutex::default(),
+            parked: Mutex::default(),
+            listens: Mutex::default(),
+            log_level: Mutex::default(),
+            resource_homes: Mutex::default(),
+            ended: CancellationToken::new(),
+            _guard: guard,
+        })
+    }
+
+    /// The client that opens with `first`, and the era it speaks: modern requests say so in `_meta`.
+    pub fn client_of(first: &Object) -> (Era, Client) {
+        let params = first.object("params").unwrap_or_default();
+        let about = params.object("_meta").unwrap_or_default();
+        let is_modern = first.method() != "initialize" && about.get(meta::VERSION).is_some();
+        let own = Client::gate();
+        let pick = |modern: Option<&RawValue>, legacy: Option<&RawValue>| {
+            let found = if is_modern { modern } else { legacy };
+            found.filter(|raw| raw.get().starts_with('{')).map(RawValue::to_owned)
+        };
+        let client = Client {
+            capabilities: pick(about.get(meta::CAPABILITIES), params.get("capabilities")).unwrap_or(own.capabilities),
+            info: pick(about.get(meta::CLIENT), params.get("clientInfo")).unwrap_or(own.info),
+            version: params.text("protocolVersion").map_or(own.version, |asked| bridge::spoken(&asked).to_owned()),
+        };
+        (if is_modern { Era::Modern } else { Era::Legacy }, client)
+    }
+
+    /// Era of this client.
+    pub fn era(&self) -> Era {
+        self.era
+    }
+
+    /// Ends everything this session started.
+    pub fn end(&self) {
+        self.ended.cancel();
+        locked(&self.parked).clear();
+    }
+
+    /// Takes one message of the client; the response, where there is one.
+    pub async fn receive(self: &Arc<Self>, message: Object, arrival: Arrival) -> Option<Object> {
+        match message.kind() {
+            Ok(Kind::Request) => self.request(message, arrival).await,
+            Ok(Kind::Notification) => {
+                self.notified(message).await;
+                None
+            }
+            Ok(Kind::Response) => {
+                self.answered(message);
+                None
+            }
+            Err(error) => Some(frame::error(None, super::INVALID_REQUEST, &error.to_string(), None)),
+        }
+    }
+
+    async fn request(self: &Arc<Self>, message: Object, arrival: Arrival) -> Option<Object> {
+        let id = message.get("id").map(RawValue::to_owned)?;
+        let key = arrival.key.clone().unwrap_or_else(|| id.get().to_owned());
+        let cancelled = CancellationToken::new();
+        {
+            let mut running = locked(&self.running);
+            if running.len() >= RUNNING_MAX {
+                let text = format!("more than {RUNNING_MAX} requests are under way");
+                return Some(frame::error(Some(&id), INTERNAL_ERROR, &text, None));
+            }
+            if running.contains_key(&key) {
+                return Some(frame::error(Some(&id), super::INVALID_REQUEST, "this id is under way already", None));
+            }
+            running.insert(key.clone(), cancelled.clone());
+        }
+        // Also when this future is dropped: a client that went away does not hold on to its id.
+        let finished = Finished { downstream: self, key };
+        let response = tokio::select! {
+            response = self.serve(&message, arrival) => Some(response),
+            () = cancelled.cancelled() => None,
+        };
+        drop(finished);
+        response.map(|response| match response {
+            Ok(result) => frame::result(&id, result),
+            Err(refusal) => frame::error(Some(&id), refusal.code, &refusal.message, refusal.data),
+        })
+    }
+
+    async fn notified(self: &Arc<Self>, message: Object) {
+        let method = message.method();
+        let params = message.object("params").unwrap_or_default();
+        match method.as_str() {
+            "notifications/initialized" => {}
+            "notifications/cancelled" => {
+                if let Some(id) = params.get("requestId")
+                    && let Some(running) = locked(&self.running).get(id.get())
+                {
+                    running.cancel();
+                }
+            }
+            "notifications/roots/list_changed" | "notifications/progress" => {
+                for link in self.open_links().await {
+                    if link.era() == Era::Legacy {
+                        drop(link.upstream.notify(&method, Some(params.clone())).await);
+                    }
+                }
+            }
+            _ => self.unknown_notification(&method, params).await,
+        }
+    }
+
+    fn answered(&self, message: Object) {
+        let id = message.get("id").and_then(|id| id.get().parse().ok());
+        match id.and_then(|id: u64| locked(&self.asked).remove(&id)) {
+            Some(asked) => drop(asked.answer.send(message)),
+            None => tracing::debug!("a client answered a question nobody asked"),
+        }
+    }
+
+    /// The servers this endpoint offers, by name.
+    pub(super) fn servers(&self) -> Vec<String> {
+        match &self.endpoint {
+            Endpoint::One(server) => vec![server.clone()],
+            Endpoint::All => self.gate.config.server.keys().cloned().collect(),
+        }
+    }
+
+    /// The links open now.
+    pub(super) async fn open_links(&self) -> Vec<Arc<Link>> {
+        self.links.lock().await.values().cloned().collect()
+    }
+
+    /// The link to `server`, opened at first use and again after the server ended.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub(super) async fn link(self: &Arc<Self>, server: &str) -> Result<Arc<Link>, UpstreamError> {
+        let mut links = self.links.lock().await;
+        if let Some(link) = links.get(server).filter(|link| link.upstream.is_alive()) {
+            return Ok(link.clone());
+        }
+        let (link, messages) = Link::open(&self.gate, server, &self.client, self.era).await?;
+        tokio::spawn(listen(Arc::downgrade(self), link.clone(), messages, self.ended.clone()));
+        if link.era() == Era::Modern {
+            let kinds = [("tools", "toolsListChanged"), ("prompts", "promptsListChanged"), ("resources", "resourcesListChanged")];
+            let wanted: serde_json::Map<_, _> = kinds
+                .iter()
+                .filter(|(capability, _)| link.has(&format!("/{capability}/listChanged")))
+                .map(|(_, name)| ((*name).to_owned(), serde_json::json!(true)))
+                .collect();
+            if !wanted.is_empty() {
+                self.hold(&link, serde_json::Value::Object(wanted));
+            }
+        }
+        links.insert(server.to_owned(), link.clone());
+        Ok(link)
+    }
+
+    /// Holds a subscription at a modern server for as long as this session lasts.
+    pub(super) fn hold(&self, link: &Arc<Link>, filter: serde_json::Value) {
+        let (link, ended) = (Arc::downgrade(link), self.ended.clone());
+        tokio::spawn(async move {
+            let Some(link) = link.upgrade() else { return };
+            tokio::select! {
+                () = link.hold_listen(filter) => {}
+                () = ended.cancelled() => {}
+            }
+        });
+    }
+
+    /// Brings a message that a server sent by itself to the client.
+    async fn inbound(self: &Arc<Self>, link: &Arc<Link>, inbound: Inbound) {
+        let Inbound { message, related } = inbound;
+        if matches!(message.kind(), Ok(Kind::Request)) {
+            let (this, link) = (self.clone(), link.clone());
+            tokio::spawn(async move { this.question(&link, message, related).await });
+            return;
+        }
+        let method = message.method();
+        match method.as_str() {
+            "notifications/progress" => self.progress(link, message, related).await,
+            "notifications/message" => self.logged(link, message, related).await,
+            "notifications/cancelled" => self.withdrawn(link, &message).await,
+            "notifications/subscriptions/acknowledged" => {}
+            "notifications/tools/list_changed" => {
+                link.tools_changed();
+                self.announce("toolsListChanged", message).await;
+            }
+            "notifications/prompts/list_changed" => self.announce("promptsListChanged", message).await,
+            "notifications/resources/list_changed" => self.announce("resourcesListChanged", message).await,
+            "notifications/resources/updated" => self.announce("resourceSubscriptions", message).await,
+            _ => match link.call(related).filter(|_| related.is_some()) {
+                Some(call) => call.lane.send(message).await,
+                None => self.lane.offer(message),
+            },
+        }
+    }
+
+    async fn progress(&self, link: &Link, message: Object, related: Option<u64>) {
+        let Some(call) = related.and_then(|id| link.call(Some(id))) else { return };
+        let (Some(token), Some(params)) = (call.progress.clone(), message.object("params")) else { return };
+        call.lane.send(message.with("params", params.with("progressToken", token).to_raw())).await;
+    }
+
+    async fn logged(&self, link: &Link, message: Object, related: Option<u64>) {
+        let call = link.call(related);
+        match (self.era, call) {
+            (Era::Legacy, Some(call)) if related.is_some() => call.lane.send(message).await,
+            (Era::Legacy, _) => self.lane.offer(message),
+            (Era::Modern, Some(call)) => {
+                let level = message.object("params").and_then(|params| params.text("level")).unwrap_or_default();
+                let wanted = call.log_level.as_deref();
+                if wanted.is_some_and(|wanted| bridge::log_rank(&level) >= bridge::log_rank(wanted)) {
+                    call.lane.send(message).await;
+                }
+            }
+            // A modern client hears of a request only on that request's stream.
+            (Era::Modern, None) => {}
+        }
+    }
+
+    /// A change of lists or resources: a legacy client always hears it, a modern one where it listens.
+    async fn announce(&self, kind: &str, message: Object) {
+        let params = message.object("params").unwrap_or_default();
+        let without_subscription = |mut params: Object| {
+            let mut about = params.object("_meta").unwrap_or_default();
+            about.remove(meta::SUBSCRIPTION);
+            if about.is_empty() {
+                params.remove("_meta");
+            } else {
+                params.set("_meta", about.to_raw());
+            }
+            params
+        };
+        let bare = without_subscription(params);
+        if self.era == Era::Legacy {
+            let mut message = message;
+            if bare.is_empty() {
+                message.remove("params");
+            } else {
+                message.set("params", bare.to_raw());
+            }
+            return self.lane.offer(message);
+        }
+        let listens: Vec<Listen> = locked(&self.listens).values().cloned().collect();
+        for listen in listens {
+            let wants = match &listen.filter[kind] {
+                serde_json::Value::Bool(wants) => *wants,
+                serde_json::Value::Array(uris) => !uris.is_empty(),
+                _ => false,
+            };
+            if wants {
+                let about = bare.object("_meta").unwrap_or_default().with(meta::SUBSCRIPTION, listen.id.clone());
+                let params = bare.clone().with("_meta", about.to_raw());
+                listen.lane.offer(message.clone().with("params", params.to_raw()));
+            }
+        }
+    }
+
+    /// A server takes back its question.
+    async fn withdrawn(&self, link: &Link, message: &Object) {
+        let Some(id) = message.object("params").and_then(|params| params.get("requestId").map(|id| id.get().to_owned()))
+        else {
+            return;
+        };
+        let origin = (link.server.clone(), id);
+        let asked = {
+            let mut asked = locked(&self.asked);
+            let found = asked.iter().find(|(_, asked)| asked.origin == origin).map(|(id, _)| *id);
+            found.inspect(|id| drop(asked.remove(id)))
+        };
+        if let Some(id) = asked {
+            let params = raw(serde_json::json!({ "requestId": id }));
+            self.lane.offer(frame::notification("notifications/cancelled", Some(params)));
+        }
+    }
+
+    /// A server's question to the client: judged like any call, then asked in the client's way.
+    async fn question(self: &Arc<Self>, link: &Arc<Link>, message: Object, related: Option<u64>) {
+        let Some(id) = message.get("id").map(RawValue::to_owned) else { return };
+        let method = message.method();
+        if method == "ping" {
+            return drop(link.upstream.respond(frame::result(&id, raw(serde_json::json!({})))).await);
+        }
+        let params = message.get("params").map(RawValue::to_owned);
+        let origin = (link.server.clone(), id.get().to_owned());
+        let call = link.call(related);
+        let response = match self.put(&link.server, &method, params.as_deref(), call, origin).await {
+            Ok(answer) => frame::result(&id, answer),
+            Err(refusal) => frame::error(Some(&id), refusal.code, &refusal.message, refusal.data),
+        };
+        drop(link.upstream.respond(response).await);
+    }
+
+    /// Puts a judged question to the client and returns its bare result.
+    pub(super) async fn put(
+        self: &Arc<Self>,
+        server: &str,
+        method: &str,
+        params: Option<&RawValue>,
+        call: Option<super::link::Call>,
+        origin: (String, String),
+    ) -> Result<Box<RawValue>, Refusal> {
+        let (name, arguments) = operation(server, method, params)?;
+        let source = name.clone();
+        let (lane, asks) = match call {
+            Some(call) => (call.lane, call.asks),
+            None => (self.lane.clone(), None),
+        };
+        let era = self.era;
+        let scene = Scene::default();
+        let asked = pipeline::call(&self.gate, &self.session, self.session.call(name, arguments), &scene, |permit| async move {
+            drop(permit);
+            let answer = match (era, asks) {
+                (Era::Legacy, _) => self.ask_legacy(&lane, method, params, origin).await,
+                (Era::Modern, Some(asks)) => ask_modern(&asks, method, params).await,
+                (Era::Modern, None) => Err("the client cannot be asked outside of a call".to_owned()),
+            };
+            answer
+                .map(|answer| Labeled::new(Bytes(answer), source))
+                .map_err(|why| Failed::new(Status::Failed, why))
+        });
+        match asked.await {
+            Ok(released) => Ok(released.value.0),
+            Err(stop) => Err(refusal(&stop)),
+        }
+    }
+
+    async fn ask_legacy(
+        &self,
+        lane: &Lane,
+        method: &str,
+        params: Option<&RawValue>,
+        origin: (String, String),
+    ) -> Result<Box<RawValue>, String> {
+        let id = self.next_ask.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        locked(&self.asked).insert(id, Asked { answer, origin });
+        lane.send(frame::request(id, method, params.map(RawValue::to_owned))).await;
+        let answer = tokio::time::timeout(Duration::from_secs(CLIENT_SECONDS_MAX), answered).await;
+        locked(&self.asked).remove(&id);
+        let answer = match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => return Err("the question was withdrawn".to_owned()),
+            Err(_) => return Err(format!("the client did not answer within {CLIENT_SECONDS_MAX} s")),
+        };
+        match (answer.get("result"), answer.object("error")) {
+            (Some(result), _) => Ok(result.to_owned()),
+            (None, error) => {
+                Err(error.and_then(|error| error.text("message")).unwrap_or_else(|| "the client refused".to_owned()))
+            }
+        }
+    }
+
+    /// A notification of a method this version does not know: passed on if policy permits `mcp:other`.
+    async fn unknown_notification(self: &Arc<Self>, method: &str, params: Object) {
+        for link in self.open_links().await {
+            let Ok((name, arguments)) = operation(&link.server, method, Some(&params.to_raw())) else { return };
+            let source = name.clone();
+            let scene = Scene::default();
+            let sent = pipeline::call(&self.gate, &self.session, self.session.call(name, arguments), &scene, |permit| async {
+                drop(permit);
+                let sent = link.upstream.notify(method, Some(params.clone())).await;
+                sent.map(|()| Labeled::new(Bytes(raw(serde_json::json!({}))), source))
+                    .map_err(|error| Failed::new(Status::Failed, error.to_string()))
+            });
+            drop(sent.await);
+        }
+    }
+
+    /// Notes something odd that is not a call.
+    pub(super) fn alert(&self, rule: &str, detail: &str) {
+        let body = Body::Alert { rule: rule.to_owned(), detail: detail.to_owned(), call: String::new() };
+        self.gate.history.note(Some(self.session.id()), body);
+    }
+}
+
+/// A raw JSON result as released output.
+pub(super) struct Bytes(pub(super) Box<RawValue>);
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self.0.get().as_bytes()
+    }
+}
+
+impl Output for Bytes {}
+
+/// The name policy knows a protocol method by, and its parameters as arguments; `_meta` is the protocol's own.
+pub(super) fn operation(
+    server: &str,
+    method: &str,
+    params: Option<&RawValue>,
+) -> Result<(ToolName, Tree), Refusal> {
+    let unusable = |why: String| Refusal::new(super::INVALID_PARAMS, why);
+    let tree = match params {
+        Some(params) => Tree::parse(params.get().as_bytes()).map_err(|error| unusable(error.to_string()))?,
+        None => Tree::Null,
+    };
+    let mut members = match tree {
+        Tree::Map(members) => members,
+        Tree::Null => Vec::new(),
+        _ => return Err(unusable("`params` is not an object".to_owned())),
+    };
+    members.retain(|(name, _)| name != "_meta");
+    let known = [
+        "resources/read", "resources/subscribe", "prompts/get", "completion/complete", "logging/setLevel",
+        "sampling/createMessage", "elicitation/create", "roots/list",
+    ];
+    let (tool, members) = if known.contains(&method) {
+        (format!("mcp:{method}"), members)
+    } else {
+        let whole = vec![("method".to_owned(), Tree::Text(method.to_owned())), ("params".to_owned(), Tree::Map(members))];
+        ("mcp:other".to_owned(), whole)
+    };
+    Ok((ToolName { server: server.to_owned(), tool }, Tree::Map(members)))
+}
+
+/// How a call that ended without a result is answered.
+pub(super) fn refusal(stop: &Stop) -> Refusal {
+    match stop {
+        Stop::Denied(denied) => Refusal::new(DENIED, format!("denied by the gate: {} (record {})", denied.why, denied.call)),
+        Stop::Failed(failed) => Refusal::new(INTERNAL_ERROR, failed.detail.clone()),
+    }
+}
+
+/// Knows no such method.
+pub(super) fn unknown_method(method: &str) -> Refusal {
+    Refusal::new(METHOD_NOT_FOUND, format!("method not found: {method}"))
+}
+
+/// Speaks another version than `asked`.
+pub(super) fn unsupported_version(asked: &str) -> Refusal {
+    Refusal {
+        code: super::UNSUPPORTED_VERSION,
+        message: format!("unsupported protocol version: {asked}"),
+        data: Some(serde_json::json!({ "supported": [MODERN], "requested": asked })),
+    }
+}
+
+async fn ask_modern(asks: &mpsc::Sender<Ask>, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, String> {
+    let (answer, answered) = oneshot::channel();
+    let ask = Ask { request: bridge::input_request(method, params), answer };
+    asks.send(ask).await.map_err(|_| "the client has gone".to_owned())?;
+    answered.await.map_err(|_| "the client did not answer".to_owned())
+}
+
+async fn listen(
+    downstream: Weak<Downstream>,
+    link: Arc<Link>,
+    mut messages: mpsc::Receiver<Inbound>,
+    ended: CancellationToken,
+) {
+    loop {
+        let inbound = tokio::select! {
+            inbound = messages.recv() => inbound,
+            () = ended.cancelled() => None,
+        };
+        let (Some(inbound), Some(downstream)) = (inbound, downstream.upgrade()) else { return };
+        downstream.inbound(&link, inbound).await;
+    }
+}
+
+/// Locks a mutex whose holder never panics half-way through a change.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

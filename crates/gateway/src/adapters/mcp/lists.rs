@@ -1,0 +1,155 @@
+//! Lists as this caller may see them: reviewed tools it could call now, every other entry byte for byte.
+//! One malformed entry costs only itself; a definition that changed is quarantined and not shown.
+
+use super::bridge;
+use super::downstream::{Downstream, Endpoint, Refusal, locked};
+use super::link::{Link, PAGES_MAX, entries};
+use super::upstream::{Era, UpstreamError, meta};
+use crate::facts::Scene;
+use crate::inventory::Definition;
+use crate::wire::frame::{Object, raw};
+use judge::tool::ToolName;
+use serde_json::json;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// Resources whose server is remembered for one client.
+const RESOURCE_HOMES_MAX: usize = 100_000;
+
+impl Downstream {
+    /// Answers one of the four list methods.
+    pub(super) async fn list(self: &Arc<Self>, method: &str, params: Object) -> Result<Box<RawValue>, Refusal> {
+        let kind = match method {
+            "tools/list" => "tools",
+            "prompts/list" => "prompts",
+            "resources/templates/list" => "resourceTemplates",
+            _ => "resources",
+        };
+        match &self.endpoint {
+            Endpoint::One(server) => {
+                let link = self.link(server).await?;
+                let page = self.page(&link, method, kind, params).await?;
+                Ok(bridge::result(page, link.upstream.greeting(), self.era, true).to_raw())
+            }
+            Endpoint::All => {
+                let mut all: Vec<Box<RawValue>> = Vec::new();
+                for link in self.reachable().await {
+                    let capability = if kind == "resourceTemplates" { "resources" } else { kind };
+                    if !link.has(&format!("/{capability}")) {
+                        continue;
+                    }
+                    match self.whole(&link, method, kind).await {
+                        Ok(found) => all.extend(found),
+                        Err(refusal) => self.alert("list-failed", &format!("server `{}`: {}", link.server, refusal.message)),
+                    }
+                }
+                let mut result = Object::default().with(kind, raw(all));
+                if self.era == Era::Modern {
+                    result.set("resultType", raw("complete"));
+                    bridge::uncached(&mut result);
+                    let about = json!({ meta::SERVER: { "name": "bailiwick", "version": env!("CARGO_PKG_VERSION") } });
+                    result.set("_meta", raw(about));
+                }
+                Ok(result.to_raw())
+            }
+        }
+    }
+
+    /// Every page of one server's list, names prefixed.
+    async fn whole(self: &Arc<Self>, link: &Arc<Link>, method: &str, kind: &str) -> Result<Vec<Box<RawValue>>, Refusal> {
+        let mut all = Vec::new();
+        let mut params = Object::default();
+        for _ in 0..PAGES_MAX {
+            let page = self.page(link, method, kind, params).await?;
+            for entry in entries(&page, kind) {
+                all.push(self.homed(link, kind, entry));
+            }
+            match page.get("nextCursor").filter(|raw| raw.get() != "null") {
+                Some(cursor) => params = Object::default().with("cursor", cursor.to_owned()),
+                None => return Ok(all),
+            }
+        }
+        Err(UpstreamError::Broken(format!("its list has more than {PAGES_MAX} pages")).into())
+    }
+
+    /// An entry under its name in the endpoint of all servers; resources keep theirs and are remembered.
+    fn homed(&self, link: &Link, kind: &str, entry: Box<RawValue>) -> Box<RawValue> {
+        let Some(object) = Object::inside(&entry) else { return entry };
+        match kind {
+            "tools" | "prompts" => {
+                let name = format!("{}__{}", link.server, object.text("name").unwrap_or_default());
+                object.with("name", raw(name)).to_raw()
+            }
+            _ => {
+                let mut homes = locked(&self.resource_homes);
+                if let Some(uri) = object.text("uri").filter(|_| homes.len() < RESOURCE_HOMES_MAX) {
+                    homes.entry(uri).or_insert_with(|| link.server.clone());
+                }
+                entry
+            }
+        }
+    }
+
+    /// One page of one server's list, filtered.
+    async fn page(
+        self: &Arc<Self>,
+        link: &Arc<Link>,
+        method: &str,
+        kind: &str,
+        params: Object,
+    ) -> Result<Object, Refusal> {
+        let is_first = params.get("cursor").is_none();
+        let answer = link.plumb(method, Some(params)).await?;
+        if let Some(error) = answer.object("error") {
+            let error = bridge::error(error, link.era(), self.era);
+            return Err(Refusal {
+                code: error.get("code").and_then(|code| code.get().parse().ok()).unwrap_or(super::INTERNAL_ERROR),
+                message: error.text("message").unwrap_or_default(),
+                data: error.get("data").and_then(|data| serde_json::from_str(data.get()).ok()),
+            });
+        }
+        let mut page = answer
+            .object("result")
+            .ok_or_else(|| UpstreamError::Broken("its list is no object".to_owned()))?;
+        if kind == "tools" {
+            let is_whole = is_first && page.get("nextCursor").is_none();
+            let shown = self.reviewed(link, entries(&page, kind), is_whole);
+            page.set(kind, raw(shown));
+            if link.era() == Era::Modern {
+                bridge::uncached(&mut page);
+            }
+        }
+        Ok(page)
+    }
+
+    /// The entries that are the reviewed tools and that this caller could call now.
+    fn reviewed(&self, link: &Link, listed: Vec<Box<RawValue>>, is_whole: bool) -> Vec<Box<RawValue>> {
+        let rules = self.gate.rules();
+        let scene = Scene::default();
+        let facts = scene.facts(&self.gate, &self.session);
+        let mut shown = Vec::new();
+        let mut definitions = Vec::new();
+        for entry in listed {
+            let definition = match Definition::read(&entry) {
+                Ok(definition) => definition,
+                Err(why) => {
+                    self.alert("malformed-tool", &format!("server `{}`: {why}", link.server));
+                    continue;
+                }
+            };
+            let name = ToolName { server: link.server.clone(), tool: definition.name.clone() };
+            match rules.inventory.tool(&name) {
+                Some(tool) if tool.digest == definition.digest => {
+                    if rules.policy.may_call(tool, self.session.principal(), &facts.borrow()) {
+                        shown.push(entry);
+                    }
+                }
+                Some(_) => self.gate.quarantine(&link.server, &definition, "its definition changed"),
+                None => self.gate.quarantine(&link.server, &definition, "nobody has reviewed it"),
+            }
+            definitions.push(definition);
+        }
+        link.remember(&definitions, is_whole);
+        shown
+    }
+}

@@ -1,0 +1,88 @@
+//! MCP over lines: one client on one pair of streams. What cannot be read is answered and the next line is read.
+
+use super::downstream::{Arrival, Downstream, Endpoint};
+use super::link::Lane;
+use super::{INVALID_REQUEST, PARSE_ERROR};
+use crate::gate::Gate;
+use crate::wire::frame::{self, FRAME_BYTES_MAX, FrameError, Object};
+use crate::wire::lines::{self, Line};
+use std::sync::Arc;
+use tokio::io::{AsyncBufRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Messages that wait for a client to read.
+const LANE_MESSAGES_MAX: usize = 256;
+
+/// Serves one client until its stream ends.
+pub async fn serve(
+    gate: Arc<Gate>,
+    endpoint: Endpoint,
+    mut reader: impl AsyncBufRead + Unpin,
+    writer: impl AsyncWrite + Unpin + Send + 'static,
+) {
+    let (sender, messages) = mpsc::channel(LANE_MESSAGES_MAX);
+    let lane = Lane(sender);
+    let writing = tokio::spawn(write(writer, messages));
+    let mut client: Option<Arc<Downstream>> = None;
+    let mut running = JoinSet::new();
+    loop {
+        let line = match lines::next(&mut reader, FRAME_BYTES_MAX).await {
+            Ok(Line::Whole(line)) => line,
+            Ok(Line::TooLong) => {
+                lane.send(frame::error(None, INVALID_REQUEST, &FrameError::TooLarge.to_string(), None)).await;
+                continue;
+            }
+            Ok(Line::End) | Err(_) => break,
+        };
+        let message = match Object::parse(&line) {
+            Ok(message) => message,
+            Err(error) => {
+                let code = if matches!(error, FrameError::Syntax(_)) { PARSE_ERROR } else { INVALID_REQUEST };
+                lane.send(frame::error(None, code, &error.to_string(), None)).await;
+                continue;
+            }
+        };
+        let opens = message.method() == "initialize";
+        if opens || client.is_none() {
+            // A client whose probe failed may begin again with a handshake.
+            if let Some(before) = client.take() {
+                before.end();
+            }
+            let (era, about) = Downstream::client_of(&message);
+            client = Some(Downstream::begin(&gate, "stdio", endpoint.clone(), era, about, lane.clone()));
+        }
+        let Some(client) = client.clone() else { break };
+        let lane = lane.clone();
+        let receiving = async move {
+            let arrival = Arrival { lane: lane.clone(), key: None, param_headers: None };
+            if let Some(response) = client.receive(message, arrival).await {
+                lane.send(response).await;
+            }
+        };
+        if opens {
+            // Some clients send the next message before the handshake is answered.
+            receiving.await;
+        } else {
+            running.spawn(receiving);
+            while running.try_join_next().is_some() {}
+        }
+    }
+    running.shutdown().await;
+    if let Some(client) = client {
+        client.end();
+    }
+    drop(lane);
+    writing.abort();
+}
+
+async fn write(mut writer: impl AsyncWrite + Unpin, mut messages: mpsc::Receiver<Object>) {
+    while let Some(message) = messages.recv().await {
+        let mut line = message.to_raw().get().as_bytes().to_vec();
+        line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+        line.push(b'\n');
+        if writer.write_all(&line).await.and(writer.flush().await).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A server that is a program of ours: JSON-RPC lines on its standard streams, its errors in the log.
+//! It gets a bare environment and its own process group, and it dies with the connection.
+
+use super::{Inbound, UpstreamError, related};
+use crate::config::Server;
+use crate::wire::frame::{FRAME_BYTES_MAX, Kind, Object};
+use crate::wire::lines::{self, Line};
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStdin, Command};
+use tokio::sync::{mpsc, oneshot};
+
+/// How long a server may refuse to read before it counts as gone, in seconds.
+const WRITE_SECONDS_MAX: u64 = 30;
+/// Lines of its standard error kept in the log per connection.
+const ERROR_LINES_MAX: usize = 200;
+/// Longest line of standard error, in bytes.
+const ERROR_LINE_BYTES_MAX: usize = 4 * 1024;
+/// Requests that may wait on one server at once.
+const WAITING_MAX: usize = 4_096;
+/// Variables of the gate's own environment that a server gets.
+const PASSED_ON: [&str; 5] = ["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR"];
+
+type Waiting = Mutex<HashMap<u64, oneshot::Sender<Object>>>;
+
+/// A running server.
+pub(super) struct Child {
+    stdin: tokio::sync::Mutex<ChildStdin>,
+    shared: Arc<Shared>,
+    _process: tokio::process::Child,
+    group: Option<u32>,
+}
+
+struct Shared {
+    waiting: Waiting,
+    alive: AtomicBool,
+}
+
+impl Child {
+    /// Starts `command` with the environment `server` gives it, in its folder or the `project`.
+    pub(super) fn start(
+        command: &[String],
+        server: &Server,
+        project: &Path,
+        inbox: mpsc::Sender<Inbound>,
+    ) -> Result<Self, UpstreamError> {
+        let (program, arguments) =
+            command.split_first().ok_or_else(|| UpstreamError::Broken("its command is empty".into()))?;
+        let mut process = Command::new(program)
+            .args(arguments)
+            .current_dir(server.cwd.as_deref().unwrap_or(project))
+            .env_clear()
+            .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .envs(&server.env)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .process_group(0)
+            .spawn()
+            .map_err(UpstreamError::Start)?;
+        let stdin = process.stdin.take().expect("stdin was asked to be a pipe");
+        let stdout = process.stdout.take().expect("stdout was asked to be a pipe");
+        let stderr = process.stderr.take().expect("stderr was asked to be a pipe");
+        let shared = Arc::new(Shared { waiting: Mutex::default(), alive: AtomicBool::new(true) });
+        tokio::spawn(read(stdout, shared.clone(), inbox));
+        tokio::spawn(log(stderr, program.clone()));
+        let group = process.id();
+        Ok(Self { stdin: tokio::sync::Mutex::new(stdin), shared, _process: process, group })
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.shared.alive.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn request(&self, id: u64, message: Object) -> Result<Object, UpstreamError> {
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut waiting = self.shared.waiting();
+            if waiting.len() >= WAITING_MAX {
+                return Err(UpstreamError::Broken(format!("{WAITING_MAX} requests wait for it already")));
+            }
+            waiting.insert(id, answer);
+        }
+        // Whatever happens to the caller, nobody waits for this id afterwards.
+        let _forget = Forget { shared: &self.shared, id };
+        if !self.is_alive() {
+            return Err(UpstreamError::Gone);
+        }
+        self.send(&message).await?;
+        answered.await.map_err(|_| UpstreamError::Gone)
+    }
+
+    pub(super) async fn send(&self, message: &Object) -> Result<(), UpstreamError> {
+        let mut line = message.to_raw().get().as_bytes().to_vec();
+        // White space between tokens may hold line breaks; in JSON they occur nowhere else.
+        line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+        line.push(b'\n');
+        let mut stdin = self.stdin.lock().await;
+        let write = async { stdin.write_all(&line).await.and(stdin.flush().await) };
+        match tokio::time::timeout(Duration::from_secs(WRITE_SECONDS_MAX), write).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(UpstreamError::Gone),
+            Err(_) => {
+                // A half-written line cannot be taken back.
+                self.shared.end();
+                Err(UpstreamError::Silent(WRITE_SECONDS_MAX))
+            }
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if let Some(group) = self.group.and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?)) {
+            // What the server started goes with it; the process itself is killed and reaped by its handle.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+struct Forget<'a> {
+    shared: &'a Shared,
+    id: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.shared.waiting().remove(&self.id);
+    }
+}
+
+impl Shared {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<Object>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody will be answered any more.
+    fn end(&self) {
+        self.alive.store(false, Ordering::Relaxed);
+        self.waiting().clear();
+    }
+}
+
+async fn read(stdout: impl AsyncRead + Unpin, shared: Arc<Shared>, inbox: mpsc::Sender<Inbound>) {
+    let mut reader = BufReader::with_capacity(64 * 1024, stdout);
+    loop {
+        let line = match lines::next(&mut reader, FRAME_BYTES_MAX).await {
+            Ok(Line::Whole(line)) => line,
+            Ok(Line::TooLong) => {
+                tracing::warn!("a server sent a message over {FRAME_BYTES_MAX} bytes; it was dropped");
+                continue;
+            }
+            Ok(Line::End) | Err(_) => break,
+        };
+        let message = match Object::parse(&line).and_then(|message| message.kind().map(|kind| (message, kind))) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!("a server wrote a line that is no message ({error}); it was dropped");
+                continue;
+            }
+        };
+        match message {
+            (response, Kind::Response) => {
+                let id = response.get("id").and_then(|id| id.get().parse().ok());
+                match id.and_then(|id: u64| shared.waiting().remove(&id)) {
+                    // The caller may have given up in this moment.
+                    Some(answer) => drop(answer.send(response)),
+                    None => tracing::debug!("a server answered a request that nobody waits for"),
+                }
+            }
+            (message, Kind::Request | Kind::Notification) => {
+                let related = related(&message);
+                if inbox.send(Inbound { message, related }).await.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+    shared.end();
+}
+
+async fn log(stderr: impl AsyncRead + Unpin, program: String) {
+    let mut reader = BufReader::new(stderr);
+    let mut kept = 0;
+    loop {
+        match lines::next(&mut reader, ERROR_LINE_BYTES_MAX).await {
+            Ok(Line::Whole(line)) if kept < ERROR_LINES_MAX => {
+                kept += 1;
+                tracing::info!(target: "server", "{program}: {}", String::from_utf8_lossy(&line).escape_debug());
+            }
+            // A flood is read and thrown away, so that the server is never blocked by it.
+            Ok(Line::Whole(_) | Line::TooLong) => {}
+            Ok(Line::End) | Err(_) => return,
+        }
+    }
+}

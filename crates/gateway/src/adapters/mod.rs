@@ -1,0 +1,4 @@
+//! Between a client's bytes and the pipeline: each adapter speaks one protocol and decides nothing.
+
+pub mod hook;
+pub mod mcp;

@@ -1,0 +1,171 @@
+//! Asks a person and waits: one question per request, whoever asks again joins it, an answer is spent once.
+//! The agent's side can only wait here; answers come over the operator's channel.
+
+use crate::clock;
+use crate::history::{History, NotRecorded};
+use crate::store::{Store, StoreError};
+use crate::wire::control::Approval;
+use crate::wire::record::Body;
+use judge::approval::{Event, Grant};
+use judge::permit::Pending;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Why there is no grant.
+#[derive(Debug, thiserror::Error)]
+pub enum NoGrant {
+    /// Someone said no.
+    #[error("{by} refused it{}", if reason.is_empty() { String::new() } else { format!(": {reason}") })]
+    Refused {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Nobody answered in time.
+    #[error("nobody answered approval {id} within {seconds} s; an operator can still grant it for the same call")]
+    Unanswered {
+        /// Which approval.
+        id: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// It could not be asked, stored or spent.
+    #[error("the approval could not be used: {0}")]
+    Unusable(#[from] StoreError),
+    /// The question could not be recorded.
+    #[error(transparent)]
+    NotRecorded(#[from] NotRecorded),
+}
+
+/// The approvals of one gate.
+pub struct Approvers {
+    store: Arc<Store>,
+    history: Arc<History>,
+    /// Counts answers; whoever waits looks again when it changes.
+    answers: watch::Sender<u64>,
+    /// How long a call waits for an answer.
+    wait: Duration,
+    /// How long an approval stays open, in seconds.
+    open_seconds: i64,
+}
+
+impl Approvers {
+    /// Approvals in `store`, recorded in `history`; a call waits for `wait`, a question stays open for `open_seconds`.
+    pub fn new(store: Arc<Store>, history: Arc<History>, wait: Duration, open_seconds: i64) -> Self {
+        Self { store, history, answers: watch::Sender::new(0), wait, open_seconds }
+    }
+
+    /// Asks about `pending` and waits for the answer; a grant given earlier for the same request is spent at once.
+    ///
+    /// # Errors
+    /// [`NoGrant`], which is a denial.
+    pub async fn ask(&self, session: &str, call: &str, pending: &Pending) -> Result<(String, Grant), NoGrant> {
+        let mut answers = self.answers.subscribe();
+        let (request, verdict) = (pending.request(), pending.verdict());
+        let now = clock::seconds();
+        let fresh = Approval {
+            id: crate::random::name("a"),
+            state: "pending".to_owned(),
+            agent: request.principal().agent.clone(),
+            user: request.principal().user.clone(),
+            tool: request.tool().name.to_string(),
+            arguments: serde_json::from_str(&request.arguments().canonical()).unwrap_or_default(),
+            why: verdict.to_string(),
+            request_digest: request.digest().to_owned(),
+            policy_digest: verdict.policy_digest().to_owned(),
+            asked_at: now,
+            expires_at: now + self.open_seconds,
+            answered_by: String::new(),
+            reason: String::new(),
+        };
+        let (asked, is_new) = self.store.ask(fresh, now)?;
+        if is_new {
+            let Approval { id, tool, request_digest, policy_digest, expires_at, .. } = asked.clone();
+            let asked = Body::Asked { approval: id, call: call.to_owned(), tool, request: request_digest, policy: policy_digest, expires_at };
+            self.history.record(Some(session), asked).await?;
+        }
+        let deadline = tokio::time::Instant::now() + self.wait;
+        loop {
+            let approval = self.store.approval(&asked.id, clock::seconds())?;
+            match approval.state.as_str() {
+                "granted" => {
+                    let grant = self.store.spend(&asked.id, request.digest(), verdict.policy_digest(), clock::seconds())?;
+                    return Ok((asked.id, grant));
+                }
+                "refused" => return Err(NoGrant::Refused { by: approval.answered_by, reason: approval.reason }),
+                "pending" => {}
+                _ => return Err(NoGrant::Unanswered { id: asked.id, seconds: self.wait.as_secs() }),
+            }
+            if tokio::time::timeout_at(deadline, answers.changed()).await.is_err() {
+                return Err(NoGrant::Unanswered { id: asked.id, seconds: self.wait.as_secs() });
+            }
+        }
+    }
+
+    /// Every approval kept, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn list(&self) -> Result<Vec<Approval>, StoreError> {
+        self.store.approvals(clock::seconds())
+    }
+
+    /// One approval.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn show(&self, id: &str) -> Result<Approval, StoreError> {
+        self.store.approval(id, clock::seconds())
+    }
+
+    /// Answers an approval; the answer is recorded before anyone who waits can use it.
+    ///
+    /// # Errors
+    /// [`NoGrant::Unusable`] when it is answered or lapsed already, [`NoGrant::NotRecorded`].
+    pub async fn answer(&self, id: &str, event: Event) -> Result<Approval, NoGrant> {
+        let (answer, by, reason) = match &event {
+            Event::Grant { by } => ("grant", by.clone(), String::new()),
+            Event::Refuse { by, reason } => ("refuse", by.clone(), reason.clone()),
+            Event::Withdraw => ("withdraw", String::new(), String::new()),
+            Event::Tick => ("tick", String::new(), String::new()),
+        };
+        // Looking first keeps answers to unknown or closed approvals out of the journal.
+        let now = clock::seconds();
+        let approval = self.store.approval(id, now)?;
+        if approval.state != "pending" {
+            return Ok(self.store.step(id, event, now)?);
+        }
+        self.history
+            .record(None, Body::Answered { approval: id.to_owned(), answer: answer.to_owned(), by, reason })
+            .await?;
+        let approval = self.store.step(id, event, clock::seconds())?;
+        self.answers.send_modify(|count| *count += 1);
+        Ok(approval)
+    }
+
+    /// Stores an already granted approval: a call that was approved goes on in further rounds under the same grant.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn carry_over(&self, request: &judge::request::Request, policy_digest: &str, by: &str) -> Result<(), StoreError> {
+        let now = clock::seconds();
+        let approval = Approval {
+            id: crate::random::name("a"),
+            state: "granted".to_owned(),
+            agent: request.principal().agent.clone(),
+            user: request.principal().user.clone(),
+            tool: request.tool().name.to_string(),
+            arguments: serde_json::from_str(&request.arguments().canonical()).unwrap_or_default(),
+            why: "the same call goes on with the answers it asked for".to_owned(),
+            request_digest: request.digest().to_owned(),
+            policy_digest: policy_digest.to_owned(),
+            asked_at: now,
+            expires_at: now + self.open_seconds,
+            answered_by: by.to_owned(),
+            reason: String::new(),
+        };
+        self.store.ask(approval, now).map(|_| ())
+    }
+}

@@ -1,0 +1,164 @@
+//! Finds MCP servers that clients already use in this project: `.mcp.json`, Claude Code, Cursor, VS Code and kin.
+//! It only reads; a file it cannot understand is reported and skipped.
+
+use super::{Server, usable_name};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Largest client file read, in bytes.
+const CLIENT_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// A server some client is configured to use.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its name, made usable.
+    pub name: String,
+    /// How it is reached.
+    pub server: Server,
+    /// The file that names it.
+    pub file: PathBuf,
+}
+
+/// Servers found for `project`, and what could not be read. The first file to name a server wins.
+pub fn discover(project: &Path, home: Option<&Path>) -> (Vec<Found>, Vec<String>) {
+    let mut found: Vec<Found> = Vec::new();
+    let mut troubles = Vec::new();
+    for (file, key) in files(project, home) {
+        let Ok(meta) = std::fs::metadata(&file) else { continue };
+        if meta.len() > CLIENT_FILE_BYTES_MAX {
+            troubles.push(format!("{}: larger than {CLIENT_FILE_BYTES_MAX} bytes; skipped", file.display()));
+            continue;
+        }
+        let parsed = std::fs::read_to_string(&file).map_err(|error| error.to_string()).and_then(|text| {
+            serde_json::from_str::<Value>(&text).map_err(|error| error.to_string())
+        });
+        let value = match parsed {
+            Ok(value) => value,
+            Err(error) => {
+                troubles.push(format!("{}: {error}; skipped", file.display()));
+                continue;
+            }
+        };
+        let pointer = match key {
+            Key::Top(name) => format!("/{name}"),
+            Key::Project => format!("/projects/{}/mcpServers", project.display().to_string().replace('~', "~0").replace('/', "~1")),
+        };
+        for (name, entry) in value.pointer(&pointer).and_then(Value::as_object).into_iter().flatten() {
+            match server(entry) {
+                // The gate itself, already put in front.
+                Ok(server) if server.command.first().is_some_and(|program| program.ends_with("bailiwick")) => {}
+                Ok(server) => {
+                    let name = plain_name(name);
+                    if !found.iter().any(|known| known.name == name) {
+                        found.push(Found { name, server, file: file.clone() });
+                    }
+                }
+                Err(why) => troubles.push(format!("{}: server `{name}`: {why}; skipped", file.display())),
+            }
+        }
+    }
+    (found, troubles)
+}
+
+enum Key {
+    Top(&'static str),
+    Project,
+}
+
+fn files(project: &Path, home: Option<&Path>) -> Vec<(PathBuf, Key)> {
+    let mut files = vec![
+        (project.join(".mcp.json"), Key::Top("mcpServers")),
+        (project.join(".claude/settings.json"), Key::Top("mcpServers")),
+        (project.join(".claude/settings.local.json"), Key::Top("mcpServers")),
+        (project.join(".cursor/mcp.json"), Key::Top("mcpServers")),
+        (project.join(".vscode/mcp.json"), Key::Top("servers")),
+        (project.join(".gemini/settings.json"), Key::Top("mcpServers")),
+    ];
+    if let Some(home) = home {
+        files.extend([
+            (home.join(".claude.json"), Key::Project),
+            (home.join(".claude.json"), Key::Top("mcpServers")),
+            (home.join(".cursor/mcp.json"), Key::Top("mcpServers")),
+            (home.join(".codeium/windsurf/mcp_config.json"), Key::Top("mcpServers")),
+            (home.join(".gemini/settings.json"), Key::Top("mcpServers")),
+            (home.join(".config/Claude/claude_desktop_config.json"), Key::Top("mcpServers")),
+        ]);
+    }
+    files
+}
+
+fn server(entry: &Value) -> Result<Server, &'static str> {
+    let strings = |key: &str| -> Vec<String> {
+        entry[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(expand).collect()
+    };
+    let pairs = |key: &str| {
+        let members = entry[key].as_object().into_iter().flatten();
+        members.filter_map(|(name, value)| Some((name.clone(), expand(value.as_str()?)))).collect()
+    };
+    if entry["disabled"] == true {
+        return Err("is disabled");
+    }
+    if let Some(command) = entry["command"].as_str() {
+        let command = std::iter::once(expand(command)).chain(strings("args")).collect();
+        return Ok(Server { command, env: pairs("env"), ..Server::default() });
+    }
+    match entry["type"].as_str() {
+        Some("sse") => return Err("uses the HTTP+SSE transport of 2024-11-05, which is not supported"),
+        Some("ws") => return Err("uses WebSocket, which is not supported"),
+        _ => {}
+    }
+    match entry["url"].as_str().or_else(|| entry["serverUrl"].as_str()).or_else(|| entry["httpUrl"].as_str()) {
+        Some(url) => Ok(Server { url: Some(expand(url)), headers: pairs("headers"), ..Server::default() }),
+        None => Err("has neither `command` nor `url`"),
+    }
+}
+
+/// `${NAME}` and `${NAME:-default}`, as the clients expand them.
+fn expand(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        out.push_str(before);
+        let Some((name, tail)) = after.split_once('}') else {
+            out.push_str("${");
+            rest = after;
+            continue;
+        };
+        let (name, default) = name.split_once(":-").map_or((name, None), |(name, default)| (name, Some(default)));
+        match (std::env::var(name), default) {
+            (Ok(value), _) => out.push_str(&value),
+            (Err(_), Some(default)) => out.push_str(default),
+            (Err(_), None) => out.push_str(&format!("${{{name}}}")),
+        }
+        rest = tail;
+    }
+    out + rest
+}
+
+fn plain_name(name: &str) -> String {
+    let mut plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).take(48).collect();
+    while plain.contains("__") {
+        plain = plain.replace("__", "_");
+    }
+    let plain = plain.trim_end_matches('_').to_owned();
+    if usable_name(&plain) { plain } else { format!("server-{}", plain.len()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_clients_write_is_read_and_what_cannot_be_served_is_named() {
+        let read = |value| server(&value).map_err(str::to_owned);
+        assert_eq!(read(json!({"command": "npx", "args": ["-y", "x"], "env": {"A": "b"}})).expect("ok").command.len(), 3);
+        assert_eq!(read(json!({"type": "http", "url": "http://h/"})).expect("ok").url.as_deref(), Some("http://h/"));
+        assert!(read(json!({"type": "sse", "url": "http://h/"})).is_err());
+        assert!(read(json!({"command": "x", "disabled": true})).is_err());
+        assert!(read(json!({})).is_err());
+        assert_eq!(expand("a${BAILIWICK_UNSET:-b}c${BAILIWICK_UNSET}"), "abc${BAILIWICK_UNSET}");
+        assert_eq!(plain_name("my server__x_"), "my-server_x");
+    }
+}

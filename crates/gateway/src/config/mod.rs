@@ -1,0 +1,161 @@
+//! What an operator configures: where things are, which servers there are, which limits hold.
+//! Read once at start and at reload; nothing here connects to anything.
+
+pub mod clients;
+pub mod place;
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use place::Place;
+
+/// The configuration file's name in its folder.
+pub const FILE: &str = "bailiwick.toml";
+
+/// `bailiwick.toml`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The gate itself.
+    #[serde(default)]
+    pub gate: Gate,
+    /// The servers behind it, by name.
+    #[serde(default)]
+    pub server: BTreeMap<String, Server>,
+}
+
+/// Settings of the gate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gate {
+    /// Where HTTP is served; a loopback address unless `allow_hosts` names what clients may call it.
+    pub listen: String,
+    /// `Host` names accepted besides the listening address itself, e.g. `gate.example.com`.
+    pub allow_hosts: Vec<String>,
+    /// The agent's name in policies, for MCP clients.
+    pub agent: String,
+    /// On whose behalf it acts; the operating system's user when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// That user's groups.
+    pub groups: Vec<String>,
+    /// The phase sessions begin in.
+    pub phase: String,
+    /// How long a call waits for an approver, in seconds.
+    pub ask_wait_seconds: u64,
+    /// How long an unanswered or unused approval stays open, in seconds.
+    pub ask_open_seconds: u64,
+    /// How long a tool may take, in seconds.
+    pub call_seconds_max: u64,
+    /// Serve Claude Code hooks: its built-in tools are reviewed with the others, as server `claude`.
+    pub claude_code: bool,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8650".to_owned(),
+            allow_hosts: Vec::new(),
+            agent: "agent".to_owned(),
+            user: None,
+            groups: Vec::new(),
+            phase: "default".to_owned(),
+            ask_wait_seconds: 300,
+            ask_open_seconds: 3_600,
+            call_seconds_max: 600,
+            claude_code: true,
+        }
+    }
+}
+
+/// One server: a command that speaks MCP on its standard streams, or a URL.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// The command and its arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Or the Streamable HTTP endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Environment of the command; nothing else but `PATH`, `HOME`, `LANG` and `TMPDIR` is passed on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Headers sent with every request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The command's working folder; the project's by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<PathBuf>,
+}
+
+/// Where a server is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reach<'a> {
+    /// A program to start.
+    Command(&'a [String]),
+    /// An endpoint to call.
+    Url(&'a str),
+}
+
+/// Why the configuration cannot be used; the text names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}", path.display())]
+pub struct ConfigError {
+    path: PathBuf,
+    why: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(path: &Path, why: impl ToString) -> Self {
+        Self { path: path.to_owned(), why: why.to_string() }
+    }
+}
+
+impl Config {
+    /// Reads `bailiwick.toml` in `folder`.
+    ///
+    /// # Errors
+    /// A missing or unreadable file, an unknown field, a server with both or neither of `command` and `url`.
+    pub fn load(folder: &Path) -> Result<Self, ConfigError> {
+        let path = folder.join(FILE);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| ConfigError::new(&path, format!("{error}; run `bailiwick init` first")))?;
+        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::new(&path, error))?;
+        for (name, server) in &config.server {
+            server.reach().map_err(|why| ConfigError::new(&path, format!("server `{name}`: {why}")))?;
+            if !usable_name(name) {
+                let why = format!("server `{name}`: use letters, digits, `-` and single `_` only, at most 48, and not `claude`");
+                return Err(ConfigError::new(&path, why));
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// A server's name also prefixes its tools as `NAME__tool`, so it holds no double underscore.
+pub fn usable_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    !name.is_empty()
+        && name.len() <= 48
+        && name.chars().all(plain)
+        && !name.contains("__")
+        && !name.ends_with('_')
+        && name != crate::inventory::CLAUDE
+}
+
+impl Server {
+    /// Where it is reached.
+    ///
+    /// # Errors
+    /// Both or neither of `command` and `url`.
+    pub fn reach(&self) -> Result<Reach<'_>, &'static str> {
+        match (self.command.as_slice(), &self.url) {
+            ([], Some(url)) => Ok(Reach::Url(url)),
+            ([_, ..], None) => Ok(Reach::Command(&self.command)),
+            ([], None) => Err("give it a `command` or a `url`"),
+            ([_, ..], Some(_)) => Err("give it a `command` or a `url`, not both"),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Finds the configuration folder and the state folder of a project, and keeps the latter private.
+//! Nothing outside these two folders is ever written by the gate.
+
+use super::ConfigError;
+use judge::request::path::{AbsPath, Zones};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The name of a configuration folder.
+pub const FOLDER: &str = ".bailiwick";
+
+/// Where one gate lives.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The folder `.bailiwick`.
+    pub config: PathBuf,
+    /// The private folder with journal, state, socket and token.
+    pub state: PathBuf,
+}
+
+impl Place {
+    /// The place for `dir` (or the nearest `.bailiwick` from the current folder upwards) and `state` (or a folder
+    /// named after it under the user's data folder). Nothing is created.
+    ///
+    /// # Errors
+    /// No configuration folder, or no home folder to keep state under.
+    pub fn find(dir: Option<&Path>, state: Option<&Path>) -> Result<Self, ConfigError> {
+        let here = std::env::current_dir().map_err(|error| ConfigError::new(Path::new("."), error))?;
+        let config = match dir {
+            Some(dir) => absolute(&here, dir),
+            None => here.ancestors().map(|folder| folder.join(FOLDER)).find(|folder| folder.is_dir()).ok_or_else(|| {
+                ConfigError::new(&here.join(FOLDER), "there is none here or above; run `bailiwick init` first")
+            })?,
+        };
+        Self::of(config, state)
+    }
+
+    /// The place of a configuration folder, whether or not it exists yet.
+    ///
+    /// # Errors
+    /// No home folder to keep state under.
+    pub fn of(config: PathBuf, state: Option<&Path>) -> Result<Self, ConfigError> {
+        let here = std::env::current_dir().map_err(|error| ConfigError::new(&config, error))?;
+        let config = absolute(&here, &config);
+        let config = config.canonicalize().unwrap_or(config);
+        let state = match state {
+            Some(state) => absolute(&here, state),
+            None => data_folder(&config)?.join(state_name(&config)),
+        };
+        Ok(Self { config, state })
+    }
+
+    /// The project: the folder the configuration folder stands in.
+    pub fn project(&self) -> &Path {
+        self.config.parent().unwrap_or(&self.config)
+    }
+
+    /// The gate's local socket.
+    pub fn socket(&self) -> PathBuf {
+        self.state.join("gate.sock")
+    }
+    /// The journal's folder.
+    pub fn journal(&self) -> PathBuf {
+        self.state.join("journal")
+    }
+    /// The journal's signing key; its public half stands beside it as `journal.vkey`.
+    pub fn key(&self) -> PathBuf {
+        self.state.join("journal.key")
+    }
+    /// The journal's public key.
+    pub fn public_key(&self) -> PathBuf {
+        self.key().with_extension("vkey")
+    }
+    /// The bearer token for HTTP.
+    pub fn token(&self) -> PathBuf {
+        self.state.join("token")
+    }
+    /// The state file.
+    pub fn store(&self) -> PathBuf {
+        self.state.join("state.db")
+    }
+
+    /// Creates the state folder, or checks that it is ours alone.
+    ///
+    /// # Errors
+    /// A folder that others may enter or that belongs to someone else.
+    pub fn private_state(&self) -> Result<(), ConfigError> {
+        let wrong = |error: std::io::Error| ConfigError::new(&self.state, error);
+        if !self.state.exists() {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.state).map_err(wrong)?;
+        }
+        let found = std::fs::symlink_metadata(&self.state).map_err(wrong)?;
+        if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(ConfigError::new(&self.state, "is not a folder of this user"));
+        }
+        if found.permissions().mode() & 0o077 != 0 {
+            return Err(ConfigError::new(&self.state, "others may enter it; run `chmod 700` on it"));
+        }
+        Ok(())
+    }
+
+    /// The token for HTTP clients, made at first use.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn read_token(&self) -> Result<String, ConfigError> {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        let path = self.token();
+        let wrong = |error: std::io::Error| ConfigError::new(&path, error);
+        match std::fs::read_to_string(&path) {
+            Ok(text) if text.trim().len() >= 32 => Ok(text.trim().to_owned()),
+            Ok(_) => Err(ConfigError::new(&path, "is no token; remove the file and start again")),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let token = crate::random::token();
+                let mut file =
+                    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(wrong)?;
+                file.write_all(token.as_bytes()).and_then(|()| file.sync_all()).map_err(wrong)?;
+                Ok(token)
+            }
+            Err(error) => Err(wrong(error)),
+        }
+    }
+
+    /// Which parts of the file system are whose.
+    ///
+    /// # Errors
+    /// A path that is not UTF-8.
+    pub fn zones(&self) -> Result<Zones, ConfigError> {
+        let parse = |path: &Path| {
+            let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            let text = real.to_str().ok_or_else(|| ConfigError::new(path, "the path is not UTF-8"))?;
+            AbsPath::parse(text).map_err(|error| ConfigError::new(path, error))
+        };
+        Ok(Zones {
+            workspace: parse(self.project())?,
+            home: parse(&home().unwrap_or_else(|| PathBuf::from("/")))?,
+            temp: vec![parse(Path::new("/tmp"))?, parse(&std::env::temp_dir())?],
+            gate: vec![parse(&self.config)?, parse(&self.state)?],
+        })
+    }
+}
+
+/// The user's home folder, from `HOME`.
+pub fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
+}
+
+fn data_folder(config: &Path) -> Result<PathBuf, ConfigError> {
+    let named = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    named
+        .or_else(|| home().map(|home| home.join(".local/share")))
+        .map(|folder| folder.join("bailiwick"))
+        .ok_or_else(|| ConfigError::new(config, "neither HOME nor XDG_DATA_HOME is set; give --state"))
+}
+
+/// The project's name and enough of a digest of its path to keep two of the same name apart.
+fn state_name(config: &Path) -> String {
+    let project = config.parent().and_then(Path::file_name).map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let plain: String = project.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(32).collect();
+    let digest = judge::digest::hex(config.as_os_str().as_encoded_bytes());
+    format!("{plain}-{}", &digest[..12])
+}
+
+fn absolute(here: &Path, path: &Path) -> PathBuf {
+    if path.is_absolute() { path.to_owned() } else { here.join(path) }
+}

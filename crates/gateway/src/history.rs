@@ -1,0 +1,92 @@
+//! Writes what happened into the journal: decisions durably before their effect, outcomes after.
+//! Nothing here decides; when the disk refuses, so does the gate.
+
+use crate::clock;
+use crate::wire::record::{Body, RECORD_VERSION, Record};
+use journal::{Journal, Recovery, SigningKey};
+use judge::permit::Leaf;
+use std::path::Path;
+use tokio::sync::oneshot;
+
+/// The record could not be made durable. The call that needed it is denied.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal cannot be written ({0}); every call is denied until the gate is restarted with a working disk")]
+pub struct NotRecorded(String);
+
+/// The gate's journal.
+pub struct History {
+    journal: Journal,
+}
+
+impl History {
+    /// Opens or creates the journal in `dir` with the key in `key_file`, repairing a torn tail.
+    ///
+    /// # Errors
+    /// A locked, damaged or unwritable journal, or an unreadable key: in words that name the file.
+    pub fn open(dir: &Path, key_file: &Path) -> Result<(Self, Recovery), String> {
+        let in_words = |what: &Path, why: String| format!("{}: {why}", what.display());
+        let key = if key_file.exists() {
+            SigningKey::load(key_file).map_err(|error| in_words(key_file, error.to_string()))?
+        } else if dir.exists() {
+            return Err(in_words(key_file, "the journal's signing key is missing; restore it, or move the journal away to begin a new one".into()));
+        } else {
+            let name = format!("bailiwick.local/{}", &crate::random::token()[..16]);
+            let key = SigningKey::generate(&name).map_err(|error| in_words(key_file, error.to_string()))?;
+            key.save(key_file).map_err(|error| in_words(key_file, error.to_string()))?;
+            key
+        };
+        let verifier = key.verifier();
+        let public = key_file.with_extension("vkey");
+        std::fs::write(&public, format!("{verifier}\n")).map_err(|error| in_words(&public, error.to_string()))?;
+        let origin = verifier.name().to_owned();
+        let (journal, recovery) = Journal::open(dir, key, &origin).map_err(|error| in_words(dir, error.to_string()))?;
+        Ok((Self { journal }, recovery))
+    }
+
+    /// Writes a record and waits until it is on disk.
+    ///
+    /// # Errors
+    /// [`NotRecorded`] when it is not.
+    pub async fn record(&self, session: Option<&str>, body: Body) -> Result<Leaf, NotRecorded> {
+        let (done, acknowledged) = oneshot::channel();
+        self.journal.append_then(encode(session, body)?, move |result| {
+            // A caller that stopped waiting no longer acts on the answer.
+            let _ = done.send(result);
+        });
+        match acknowledged.await {
+            Ok(Ok(leaf)) => Ok(Leaf::durable(leaf.index)),
+            Ok(Err(error)) => Err(NotRecorded(error.to_string())),
+            Err(_) => Err(NotRecorded("the journal's writer has stopped".to_owned())),
+        }
+    }
+
+    /// Writes a record in order, without waiting for the disk: for what has already happened.
+    pub fn note(&self, session: Option<&str>, body: Body) {
+        let report = |error: String| tracing::error!("a record was lost: {error}");
+        match encode(session, body) {
+            Ok(bytes) => self.journal.append_then(bytes, move |result| {
+                if let Err(error) = result {
+                    report(error.to_string());
+                }
+            }),
+            Err(error) => report(error.to_string()),
+        }
+    }
+
+    /// How many records are on disk.
+    pub fn size(&self) -> u64 {
+        self.journal.checkpoint().size()
+    }
+
+    /// Publishes everything and ends the journal's writer.
+    pub fn close(self) {
+        if let Err(error) = self.journal.close() {
+            tracing::error!("the journal did not close cleanly: {error}");
+        }
+    }
+}
+
+fn encode(session: Option<&str>, body: Body) -> Result<Vec<u8>, NotRecorded> {
+    let record = Record { v: RECORD_VERSION, at: clock::stamp(), session: session.map(str::to_owned), body };
+    serde_json::to_vec(&record).map_err(|error| NotRecorded(error.to_string()))
+}

@@ -1,0 +1,18 @@
+//! The enforcement point: everything between an agent's bytes and a tool's effect.
+//! `pipeline` is the story; nothing in this crate acts on a tool except through it.
+
+pub mod adapters;
+pub mod approvers;
+pub mod clock;
+pub mod config;
+pub mod facts;
+pub mod gate;
+pub mod history;
+pub mod inventory;
+pub mod local;
+pub mod pipeline;
+pub mod random;
+pub mod receipt;
+pub mod session;
+pub mod store;
+pub mod wire;

@@ -1,0 +1,106 @@
+//! The gate's own socket: operators, hooks and line-based MCP clients of the same user come in here.
+//! A process of another user is turned away before it has said a word.
+
+use crate::adapters::hook::Hooks;
+use crate::adapters::mcp::{downstream::Endpoint, stdio};
+use crate::gate::Gate;
+use crate::wire::control::{CONTROL_BYTES_MAX, Control, Opening, Reply, Status};
+use crate::wire::lines::{self, Line};
+use judge::approval::Event;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+/// Binds the socket at `path`, replacing one that nobody answers at.
+///
+/// # Errors
+/// A gate that runs already, or a path that cannot be bound; the text says which.
+pub fn bind(path: &Path) -> Result<UnixListener, String> {
+    let in_words = |why: String| format!("{}: {why}", path.display());
+    if path.as_os_str().len() > 100 {
+        return Err(in_words("is too long for a socket; give a shorter --state".to_owned()));
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(in_words("a gate is running here already".to_owned()));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(in_words(error.to_string())),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(|error| in_words(error.to_string()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|error| in_words(error.to_string()))?;
+    Ok(listener)
+}
+
+/// Serves connections until the task is dropped.
+pub async fn serve(gate: Arc<Gate>, listener: UnixListener, url: String) {
+    let hooks = Arc::new(Hooks::new(gate.clone()));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!("a local connection could not be accepted: {error}");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let ours = stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw());
+        if !ours {
+            tracing::warn!("a process of another user was turned away");
+            continue;
+        }
+        let (gate, hooks, url) = (gate.clone(), hooks.clone(), url.clone());
+        tokio::spawn(async move { connection(gate, hooks, url, stream).await });
+    }
+}
+
+async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, url: String, stream: UnixStream) {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::with_capacity(64 * 1024, reader);
+    let Ok(Line::Whole(first)) = lines::next(&mut reader, CONTROL_BYTES_MAX).await else { return };
+    let answer = match serde_json::from_slice::<Opening>(&first) {
+        Ok(Opening::Mcp(server)) => {
+            let endpoint = server.map_or(Endpoint::All, Endpoint::One);
+            return stdio::serve(gate, endpoint, reader, writer).await;
+        }
+        Ok(Opening::Hook(event)) => hooks.answer(&event).await.to_string(),
+        Ok(Opening::Control(control)) => {
+            let reply = answer(&gate, &url, control).await;
+            serde_json::to_string(&reply.unwrap_or_else(Reply::Error)).unwrap_or_default()
+        }
+        Err(error) => serde_json::to_string(&Reply::Error(format!("the request cannot be read: {error}"))).unwrap_or_default(),
+    };
+    drop(writer.write_all(format!("{answer}\n").as_bytes()).await.and(writer.shutdown().await));
+}
+
+async fn answer(gate: &Gate, url: &str, control: Control) -> Result<Reply, String> {
+    let approvers = &gate.approvers;
+    match control {
+        Control::Status => told(Ok::<_, String>(status(gate, url))),
+        Control::Approvals => told(approvers.list()),
+        Control::Approval(id) => told(approvers.show(&id)),
+        Control::Grant { id, by } => told(approvers.answer(&id, Event::Grant { by }).await),
+        Control::Refuse { id, by, reason } => told(approvers.answer(&id, Event::Refuse { by, reason }).await),
+        Control::Reload => told(gate.reload().await.map(|()| status(gate, url))),
+    }
+}
+
+fn told(found: Result<impl serde::Serialize, impl std::fmt::Display>) -> Result<Reply, String> {
+    let found = found.map_err(|error| error.to_string())?;
+    serde_json::to_value(found).map(Reply::Ok).map_err(|error| error.to_string())
+}
+
+fn status(gate: &Gate, url: &str) -> Status {
+    let rules = gate.rules();
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        policies: rules.policy.len(),
+        tools: rules.inventory.tools().count(),
+        sessions: gate.sessions.load(Ordering::Relaxed),
+        records: gate.history.size(),
+        url: url.to_owned(),
+    }
+}

@@ -1,0 +1,116 @@
+//! The life of one call, in order. Every adapter comes through here, and nothing acts anywhere else.
+//!
+//! ```text
+//! RawCall ─normalize► Request ─decide► Verdict ─approve► Permit<Decided>
+//!  ─record► Permit<Recorded> ─execute► Labeled<Output> ─filter► Release ─record► Receipt
+//! ```
+
+use crate::facts::Scene;
+use crate::gate::Gate;
+use crate::receipt::{Denied, Entry, Failed, Output, Receipt};
+use crate::session::Session;
+use judge::filter::{Release, release};
+use judge::label::Labeled;
+use judge::permit::{Course, Decided, Permit, Recorded};
+use judge::request::{RawCall, Request, normalize};
+use std::future::Future;
+
+/// Takes one call from the adapter to its released result.
+///
+/// # Errors
+/// [`Stop`]: denied, in words for the agent, or permitted and failed. Either way it is in the journal.
+pub async fn call<O, F>(
+    gate: &Gate,
+    session: &Session,
+    raw: RawCall,
+    scene: &Scene,
+    execute: impl FnOnce(Permit<Recorded>) -> F,
+) -> Result<Release<O>, Stop>
+where
+    O: Output,
+    F: Future<Output = Result<Labeled<O>, Failed>>,
+{
+    let (permit, receipt) = admit(gate, session, raw, scene).await?;
+    let output = match execute(permit).await {
+        Ok(output) => output,
+        Err(failed) => return Err(receipt.failed(failed)),
+    };
+    match release(output) {
+        Ok(released) => Ok(receipt.released(released)),
+        Err(withheld) => Err(receipt.withheld(&withheld)),
+    }
+}
+
+/// The part before the effect: what comes back may act once, and its receipt must be closed.
+///
+/// # Errors
+/// [`Stop::Denied`], recorded.
+pub async fn admit(
+    gate: &Gate,
+    session: &Session,
+    raw: RawCall,
+    scene: &Scene,
+) -> Result<(Permit<Recorded>, Receipt), Stop> {
+    let entry = Entry::of(&raw, scene);
+    if session.transport() != "hook" {
+        gate.note_seen(&scene.client_call);
+    }
+    let rules = gate.rules();
+    let facts = scene.facts(gate, session);
+    let request = match normalize(raw, &rules.inventory, &facts.borrow()) {
+        Ok(request) => request,
+        Err(malformed) => return Err(entry.denied(gate, session, None, malformed.to_string()).await),
+    };
+    let verdict = rules.policy.decide(&request);
+    let permit = match verdict.course(request) {
+        Course::Proceed(permit) => permit,
+        Course::Ask(pending) => match gate.approvers.ask(session.id(), entry.call(), &pending).await {
+            Ok((approval, grant)) => match pending.granted(grant) {
+                Ok(permit) => return record(gate, session, entry.approved(approval), permit).await,
+                Err(pending) => {
+                    let why = "the grant is for another call".to_owned();
+                    return Err(entry.denied(gate, session, Some(pending.refused()), why).await);
+                }
+            },
+            Err(none) => return Err(entry.denied(gate, session, Some(pending.refused()), none.to_string()).await),
+        },
+        Course::Stop(request, verdict) => {
+            let why = verdict.to_string();
+            return Err(entry.denied(gate, session, Some((request, verdict)), why).await);
+        }
+    };
+    record(gate, session, entry, permit).await
+}
+
+/// Makes the decision durable; only then is there a permit to act on.
+async fn record(
+    gate: &Gate,
+    session: &Session,
+    entry: Entry,
+    permit: Permit<Decided>,
+) -> Result<(Permit<Recorded>, Receipt), Stop> {
+    let decision = entry.permitted(&permit);
+    match gate.history.record(Some(session.id()), decision).await {
+        Ok(leaf) => Ok((permit.recorded(leaf), Receipt::open(gate, session, entry.call()))),
+        Err(not_recorded) => Err(Stop::Denied(Denied { call: entry.call().to_owned(), why: not_recorded.to_string() })),
+    }
+}
+
+/// How a call ends without a result.
+#[derive(Debug)]
+pub enum Stop {
+    /// It did not run.
+    Denied(Denied),
+    /// It was permitted, and the tool's side failed or its answer was withheld.
+    Failed(Failed),
+}
+
+/// What an adapter shows of a decision that is only asked about, never acted on.
+pub fn preview(gate: &Gate, session: &Session, raw: RawCall) -> Result<(Request, judge::policy::Verdict), String> {
+    let scene = Scene::default();
+    let rules = gate.rules();
+    let facts = scene.facts(gate, session);
+    let request = normalize(raw, &rules.inventory, &facts.borrow()).map_err(|malformed| malformed.to_string())?;
+    let verdict = rules.policy.decide(&request);
+    Ok((request, verdict))
+}

@@ -1,0 +1,211 @@
+//! The journal's view of one call: an entry that becomes a decision record, a receipt that becomes its outcome.
+//! A receipt that nobody closes says so itself; no permitted call ends without a word.
+
+use crate::clock;
+use crate::facts::Scene;
+use crate::gate::Gate;
+use crate::history::History;
+use crate::pipeline::Stop;
+use crate::session::Session;
+use crate::wire::record::{Body, Decided as DecidedRecord, Status};
+use judge::filter::{Release, Withheld, recordable};
+use judge::permit::{Decided, Permit};
+use judge::policy::Verdict;
+use judge::request::{RawCall, Request};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A call that did not run.
+#[derive(Debug)]
+pub struct Denied {
+    /// The call's name in the journal.
+    pub call: String,
+    /// Why, in words for the agent.
+    pub why: String,
+}
+
+/// A permitted call whose tool did not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct Failed {
+    /// How it ended.
+    pub status: Status,
+    /// Why, in words for the agent.
+    pub detail: String,
+}
+
+impl Failed {
+    /// A failure of this status and text.
+    pub fn new(status: Status, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into() }
+    }
+}
+
+/// What a tool answered, as bytes that the filter reads.
+pub trait Output: AsRef<[u8]> {
+    /// Whether the tool's answer is a success or an error of its own.
+    fn status(&self) -> Status {
+        Status::Ok
+    }
+}
+
+/// What will be recorded about a call, whatever is decided.
+pub struct Entry {
+    record: DecidedRecord,
+}
+
+impl Entry {
+    /// Begins the entry of one call.
+    pub fn of(raw: &RawCall, scene: &Scene) -> Self {
+        let arguments = recordable(&raw.arguments).canonical();
+        Self {
+            record: DecidedRecord {
+                call: crate::random::name("c"),
+                client_call: scene.client_call.clone(),
+                agent: raw.principal.agent.clone(),
+                user: raw.principal.user.clone(),
+                tool: raw.name.to_string(),
+                decision: "deny".to_owned(),
+                policies: Vec::new(),
+                why: String::new(),
+                request: String::new(),
+                policy: String::new(),
+                approval: String::new(),
+                granted_by: String::new(),
+                arguments: serde_json::from_str(&arguments).unwrap_or_default(),
+            },
+        }
+    }
+
+    /// The call's name in the journal.
+    pub fn call(&self) -> &str {
+        &self.record.call
+    }
+
+    /// Notes which approval was spent.
+    #[must_use]
+    pub fn approved(mut self, approval: String) -> Self {
+        self.record.approval = approval;
+        self
+    }
+
+    /// The record of a permit.
+    pub fn permitted(&self, permit: &Permit<Decided>) -> Body {
+        let mut record = self.record.clone();
+        record.decision = permit.verdict().decision().to_string();
+        record.granted_by = permit.granted_by().unwrap_or_default().to_owned();
+        Body::Decision(with(record, permit.request(), permit.verdict()))
+    }
+
+    /// Records a denial and says it.
+    pub async fn denied(
+        self,
+        gate: &Gate,
+        session: &Session,
+        judged: Option<(Request, Verdict)>,
+        why: String,
+    ) -> Stop {
+        let mut record = self.record;
+        record.why.clone_from(&why);
+        let mut record = match &judged {
+            Some((request, verdict)) => with(record, request, verdict),
+            None => record,
+        };
+        record.why.clone_from(&why);
+        "deny".clone_into(&mut record.decision);
+        let call = record.call.clone();
+        // The denial stands whether or not the disk takes the record.
+        if let Err(error) = gate.history.record(Some(session.id()), Body::Decision(record)).await {
+            tracing::error!("a denial could not be recorded: {error}");
+        }
+        Stop::Denied(Denied { call, why })
+    }
+}
+
+fn with(mut record: DecidedRecord, request: &Request, verdict: &Verdict) -> DecidedRecord {
+    record.policies = verdict.determining().iter().map(ToString::to_string).collect();
+    record.why = verdict.to_string();
+    request.digest().clone_into(&mut record.request);
+    verdict.policy_digest().clone_into(&mut record.policy);
+    record
+}
+
+/// An open receipt: the call may have had its effect, and its outcome is still to be written.
+pub struct Receipt {
+    history: Arc<History>,
+    session: String,
+    call: String,
+    begun: Instant,
+    closed: bool,
+}
+
+impl Receipt {
+    /// Opens the receipt of a recorded call.
+    pub fn open(gate: &Gate, session: &Session, call: &str) -> Self {
+        Self {
+            history: gate.history.clone(),
+            session: session.id().to_owned(),
+            call: call.to_owned(),
+            begun: Instant::now(),
+            closed: false,
+        }
+    }
+
+    /// The call's name in the journal.
+    pub fn call(&self) -> &str {
+        &self.call
+    }
+
+    /// Closes with a released result.
+    pub fn released<O: Output>(self, release: Release<O>) -> Release<O> {
+        self.close(release.value.status(), "", release.value.as_ref());
+        release
+    }
+
+    /// Closes with a failure on the tool's side.
+    pub fn failed(self, failed: Failed) -> Stop {
+        self.close(failed.status, &failed.detail, b"");
+        Stop::Failed(failed)
+    }
+
+    /// Closes with a result that may not leave.
+    pub fn withheld(self, withheld: &Withheld) -> Stop {
+        let detail = withheld.to_string();
+        self.close(Status::Withheld, &detail, b"");
+        Stop::Failed(Failed::new(Status::Withheld, detail))
+    }
+
+    /// Closes with what an adapter saw happen.
+    pub fn close(mut self, status: Status, detail: &str, result: &[u8]) {
+        self.closed = true;
+        self.write(status, detail, result);
+    }
+
+    fn write(&self, status: Status, detail: &str, result: &[u8]) {
+        let digest = if result.is_empty() { String::new() } else { judge::digest::hex(result) };
+        let ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let detail = detail.chars().take(2_000).collect();
+        let body = Body::Outcome { call: self.call.clone(), status, detail, bytes: result.len(), result: digest, ms };
+        self.history.note(Some(&self.session), body);
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.write(Status::Cancelled, "the caller went away before the answer; the effect may have happened", b"");
+        }
+    }
+}
+
+/// Writes an outcome for every call of an earlier run that has none: the effect may or may not have happened.
+/// Returns how many there were.
+pub fn close_orphans(history: &History, orphans: Vec<(Option<String>, String)>) -> usize {
+    let count = orphans.len();
+    for (session, call) in orphans {
+        let detail = format!("the gate ended before an answer; found at {}", clock::stamp());
+        let body = Body::Outcome { call, status: Status::Ambiguous, detail, bytes: 0, result: String::new(), ms: 0 };
+        history.note(session.as_deref(), body);
+    }
+    count
+}

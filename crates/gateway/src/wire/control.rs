@@ -1,0 +1,104 @@
+//! What travels over the gate's local socket: one opening line says what the connection is for.
+//! Only a process of the same user gets this far.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest opening line and longest control message, in bytes.
+pub const CONTROL_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The first line of a connection.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Opening {
+    /// The rest of the connection is MCP over lines; `None` stands for all servers.
+    Mcp(Option<String>),
+    /// One Claude Code hook event; one line answers it.
+    Hook(Box<serde_json::value::RawValue>),
+    /// One request of the operator; lines answer it.
+    Control(Control),
+}
+
+/// What an operator can ask of a running gate.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Control {
+    /// Answers with [`Status`].
+    Status,
+    /// Answers with a list of [`Approval`].
+    Approvals,
+    /// Answers with one [`Approval`].
+    Approval(String),
+    /// Grants one; answers with the [`Approval`].
+    Grant {
+        /// Its id.
+        id: String,
+        /// Who grants.
+        by: String,
+    },
+    /// Refuses one; answers with the [`Approval`].
+    Refuse {
+        /// Its id.
+        id: String,
+        /// Who refuses.
+        by: String,
+        /// Why, in words for the agent.
+        reason: String,
+    },
+    /// Loads inventory and policies again; answers with [`Status`].
+    Reload,
+}
+
+/// A running gate.
+#[derive(Debug, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Status {
+    pub version: String,
+    pub policies: usize,
+    pub tools: usize,
+    pub sessions: usize,
+    pub records: u64,
+    pub url: String,
+}
+
+/// An approval as an approver sees it: exactly what will run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Approval {
+    /// Its id.
+    pub id: String,
+    /// `pending`, `granted`, `refused`, `expired`, `void` or `used`.
+    pub state: String,
+    /// The agent.
+    pub agent: String,
+    /// On whose behalf.
+    pub user: String,
+    /// `server/tool`.
+    pub tool: String,
+    /// The whole arguments.
+    pub arguments: serde_json::Value,
+    /// Why it is asked.
+    pub why: String,
+    /// SHA-256 of the request.
+    pub request_digest: String,
+    /// SHA-256 of the policies.
+    pub policy_digest: String,
+    /// When it was asked, seconds since 1970.
+    pub asked_at: i64,
+    /// When it lapses, seconds since 1970.
+    pub expires_at: i64,
+    /// Who answered; empty while pending.
+    #[serde(default)]
+    pub answered_by: String,
+    /// The reason of a refusal.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// One answer line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// It worked.
+    Ok(serde_json::Value),
+    /// It did not, with the reason for a person.
+    Error(String),
+}

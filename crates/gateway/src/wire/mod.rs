@@ -1,0 +1,8 @@
+//! Every type that crosses a boundary as bytes: protocol frames, journal records, the control socket.
+//! Nothing here decides or acts.
+
+pub mod control;
+pub mod frame;
+pub mod lines;
+pub mod record;
+pub mod sse;

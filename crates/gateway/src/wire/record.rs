@@ -1,0 +1,98 @@
+//! What the journal holds: one JSON object per leaf, versioned, readable without this program.
+//! Arguments are here only as `judge::filter::recordable` gives them; raw results are never here.
+
+use serde::{Deserialize, Serialize};
+
+/// The version written into every record.
+pub const RECORD_VERSION: u32 = 1;
+
+/// One leaf.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// [`RECORD_VERSION`] at the time of writing.
+    pub v: u32,
+    /// When, RFC 3339 in UTC with microseconds.
+    pub at: String,
+    /// The session it belongs to; absent for the gate's own events.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub session: Option<String>,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the field names are the vocabulary; docs/journal.md explains each")]
+pub enum Body {
+    GateStarted { version: String, policy: String, policies: usize, inventory: String, tools: usize },
+    GateStopped,
+    Recovered { torn_bytes: u64, ambiguous: usize },
+    PolicyLoaded { policy: String, policies: usize, inventory: String, tools: usize },
+    SessionOpened { transport: String, agent: String, user: String, client: String, era: String },
+    SessionClosed,
+    Decision(Decided),
+    Asked { approval: String, call: String, tool: String, request: String, policy: String, expires_at: i64 },
+    Answered { approval: String, answer: String, by: String, #[serde(default)] reason: String },
+    Outcome { call: String, status: Status, #[serde(default)] detail: String, bytes: usize, result: String, ms: u64 },
+    Quarantined { server: String, tool: String, definition: String, why: String },
+    Reviewed { server: String, tool: String, definition: String, by: String },
+    Sensed { client_call: String, tool: String, event: String },
+    Prompt { bytes: usize, digest: String },
+    Alert { rule: String, detail: String, #[serde(default)] call: String },
+}
+
+/// A decision on one call, durable before any effect of that call.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Decided {
+    /// Names this call in every later record.
+    pub call: String,
+    /// The client's own id for the call, where it gave one (joins hook and proxy records).
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub client_call: String,
+    /// The agent.
+    pub agent: String,
+    /// On whose behalf.
+    pub user: String,
+    /// `server/tool`.
+    pub tool: String,
+    /// `allow`, `ask` or `deny`.
+    pub decision: String,
+    /// The policies it rests on.
+    pub policies: Vec<String>,
+    /// The explanation, as the agent was told.
+    pub why: String,
+    /// SHA-256 of the request; empty when the call had no normal form.
+    pub request: String,
+    /// SHA-256 of the policies.
+    pub policy: String,
+    /// The approval that was spent, where one was.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub approval: String,
+    /// Who granted it.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub granted_by: String,
+    /// The arguments, credentials masked and long texts replaced by length and digest.
+    pub arguments: serde_json::Value,
+}
+
+/// How a permitted call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// The tool answered.
+    Ok,
+    /// The tool answered with an error.
+    Error,
+    /// The tool could not be reached, or died.
+    Failed,
+    /// The caller gave up.
+    Cancelled,
+    /// No answer in time; the effect may have happened.
+    Timeout,
+    /// The gate ended before an answer; the effect may have happened.
+    Ambiguous,
+    /// The tool answered, but the answer was withheld.
+    Withheld,
+}

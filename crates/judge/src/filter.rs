@@ -1,0 +1,113 @@
+//! Decides what may leave the gate towards the agent or the journal, and in which form.
+//! What is over a limit is withheld whole and said so; nothing is ever cut and passed on.
+
+use crate::label::Labeled;
+use crate::request::tree::Tree;
+use crate::tool::ToolName;
+
+/// Largest result handed to an agent, in bytes of JSON.
+pub const RESULT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Longest text kept in a record, in bytes; a longer one is replaced by its length and digest.
+pub const RECORD_TEXT_BYTES_MAX: usize = 2048;
+/// Largest argument tree kept in a record, in bytes of canonical JSON.
+pub const RECORD_ARGUMENTS_BYTES_MAX: usize = 24 * 1024;
+
+/// A result that may go to the agent.
+#[must_use]
+#[derive(Debug)]
+pub struct Release<T> {
+    /// The result.
+    pub value: T,
+    /// Where it came from.
+    pub source: ToolName,
+}
+
+/// A result that may not.
+#[derive(Debug, thiserror::Error)]
+#[error("the result of `{source_name}` is {bytes} bytes, more than {RESULT_BYTES_MAX}; it was withheld, ask for less")]
+pub struct Withheld {
+    source_name: ToolName,
+    bytes: usize,
+}
+
+/// Releases a result towards the agent.
+///
+/// # Errors
+/// [`Withheld`] when it is larger than [`RESULT_BYTES_MAX`].
+pub fn release<T: AsRef<[u8]>>(result: Labeled<T>) -> Result<Release<T>, Withheld> {
+    let (value, source) = result.into_parts();
+    let bytes = value.as_ref().len();
+    if bytes > RESULT_BYTES_MAX {
+        return Err(Withheld { source_name: source, bytes });
+    }
+    Ok(Release { value, source })
+}
+
+/// Arguments as a record may hold them: values under credential names masked, long texts replaced by length and digest.
+pub fn recordable(arguments: &Tree) -> Tree {
+    let masked = mask(arguments);
+    let text = masked.canonical();
+    if text.len() <= RECORD_ARGUMENTS_BYTES_MAX {
+        return masked;
+    }
+    Tree::Text(format!("[{} bytes, sha256 {}]", text.len(), crate::digest::hex(text.as_bytes())))
+}
+
+fn mask(tree: &Tree) -> Tree {
+    match tree {
+        Tree::Map(members) => Tree::Map(
+            members
+                .iter()
+                .map(|(name, value)| {
+                    let kept = if names_a_credential(name) { Tree::Text("[masked]".to_owned()) } else { mask(value) };
+                    (name.clone(), kept)
+                })
+                .collect(),
+        ),
+        Tree::List(items) => Tree::List(items.iter().map(mask).collect()),
+        Tree::Text(text) if text.len() > RECORD_TEXT_BYTES_MAX => {
+            Tree::Text(format!("[{} bytes, sha256 {}]", text.len(), crate::digest::hex(text.as_bytes())))
+        }
+        other => other.clone(),
+    }
+}
+
+/// Whether a member of this name usually holds a credential.
+fn names_a_credential(name: &str) -> bool {
+    const WORDS: [&str; 11] = [
+        "password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey", "authorization",
+        "credential", "cookie",
+    ];
+    let folded: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    WORDS.iter().any(|word| folded.contains(word)) && !folded.ends_with("tokens") && !folded.starts_with("max")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_masked_by_name_and_their_neighbours_are_kept() {
+        let read = |text: &str| Tree::parse(text.as_bytes()).expect("test JSON");
+        let table = [
+            (r#"{"api_key":"k"}"#, r#"{"api_key":"[masked]"}"#),
+            (r#"{"a":[{"Authorization":{"x":1}}]}"#, r#"{"a":[{"Authorization":"[masked]"}]}"#),
+            (r#"{"max_tokens":5}"#, r#"{"max_tokens":5}"#),
+            (r#"{"author":"ann"}"#, r#"{"author":"ann"}"#),
+        ];
+        for (given, want) in table {
+            assert_eq!(recordable(&read(given)).canonical(), want);
+        }
+        let long = Tree::Text("x".repeat(RECORD_TEXT_BYTES_MAX + 1));
+        assert!(recordable(&long).canonical().len() < 120);
+        let wide = Tree::List(vec![Tree::Text("y".repeat(2000)); 20]);
+        assert!(recordable(&wide).canonical().len() < 120);
+    }
+
+    #[test]
+    fn a_result_is_released_whole_or_not_at_all() {
+        let source = || ToolName { server: "s".into(), tool: "t".into() };
+        assert!(release(Labeled::new(vec![0u8; RESULT_BYTES_MAX], source())).is_ok());
+        assert!(release(Labeled::new(vec![0u8; RESULT_BYTES_MAX + 1], source())).is_err());
+    }
+}

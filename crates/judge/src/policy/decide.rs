@@ -1,0 +1,281 @@
+//! Decides: permitted as things stand → Allow; permitted only once an approver says yes → Ask; otherwise Deny.
+//! Every reading of a call is judged and the strictest wins; any evaluation error is a Deny.
+
+use super::explain::{self, Nearest};
+use super::load::{Policy, Slice, agent};
+use crate::request::{Bound, Principal, Request};
+use crate::tool::{Effect, Impact, Tool};
+use cedar_policy::{Context, Entities, RestrictedExpression};
+use std::fmt;
+use std::sync::Arc;
+
+/// What happens to a call. Ordered: the strictest is the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Decision {
+    /// It runs.
+    Allow,
+    /// It runs once an approver granted exactly this call.
+    Ask,
+    /// It does not run.
+    Deny,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Decision::Allow => "allow",
+            Decision::Ask => "ask",
+            Decision::Deny => "deny",
+        })
+    }
+}
+
+/// A decision with what it rests on. Not `Clone`: it leads to one course.
+#[must_use]
+#[derive(Debug)]
+pub struct Verdict {
+    pub(crate) decision: Decision,
+    pub(crate) determining: Vec<Arc<str>>,
+    pub(crate) errors: Vec<String>,
+    pub(crate) reading: String,
+    pub(crate) nearest: Option<Nearest>,
+    pub(crate) policy_digest: String,
+    pub(crate) request_digest: String,
+}
+
+impl Verdict {
+    /// The decision.
+    pub fn decision(&self) -> Decision {
+        self.decision
+    }
+    /// Names of the policies it rests on; empty when no policy permits the call.
+    pub fn determining(&self) -> &[Arc<str>] {
+        &self.determining
+    }
+    /// Evaluation errors; any makes the decision Deny.
+    pub fn errors(&self) -> &[String] {
+        &self.errors
+    }
+    /// Which reading of the call decided, e.g. ``command `rm -rf /` ``; empty when there is only one.
+    pub fn reading(&self) -> &str {
+        &self.reading
+    }
+    /// For a Deny: the permit that came closest, and what it lacked.
+    pub fn nearest(&self) -> Option<&Nearest> {
+        self.nearest.as_ref()
+    }
+    /// Digest of the policies that decided.
+    pub fn policy_digest(&self) -> &str {
+        &self.policy_digest
+    }
+    /// Digest of the request decided on.
+    pub fn request_digest(&self) -> &str {
+        &self.request_digest
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = || self.determining.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let at = if self.reading.is_empty() { String::new() } else { format!(" ({})", self.reading) };
+        match self.decision {
+            Decision::Allow => write!(out, "permitted by {}", names()),
+            Decision::Ask => write!(out, "needs approval under {}{at}", names()),
+            Decision::Deny if !self.errors.is_empty() => {
+                write!(out, "a policy could not be evaluated{at}, so the call is denied: {}", self.errors.join("; "))
+            }
+            Decision::Deny if !self.determining.is_empty() => write!(out, "forbidden by {}{at}", names()),
+            Decision::Deny => {
+                write!(out, "no policy permits this{at}")?;
+                match &self.nearest {
+                    Some(nearest) => write!(out, "; {nearest}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// One evaluation of one reading.
+pub(super) struct Outcome {
+    pub(super) decision: Decision,
+    pub(super) determining: Vec<Arc<str>>,
+    pub(super) errors: Vec<String>,
+}
+
+impl Policy {
+    /// Decides on `request`. Total: whatever goes wrong is a Deny that says so.
+    pub fn decide(&self, request: &Request) -> Verdict {
+        let denied = |errors: Vec<String>| self.verdict(request, Decision::Deny, Vec::new(), errors);
+        let Some(slice) = self.slices.get(&request.tool.name) else {
+            return denied(vec![format!("`{}` is not in the inventory the policies were loaded with", request.tool.name)]);
+        };
+        let entities = match slice.entities_for(&request.principal) {
+            Ok(entities) => entities,
+            Err(error) => return denied(vec![error]),
+        };
+        let mut strictest: Option<Verdict> = None;
+        for reading in &request.alternatives {
+            let outcome = self.outcome(slice, &entities, request, &reading.args);
+            if strictest.as_ref().is_some_and(|verdict| verdict.decision >= outcome.decision) {
+                continue;
+            }
+            let mut verdict = self.verdict(request, outcome.decision, outcome.determining, outcome.errors);
+            verdict.reading.clone_from(&reading.label);
+            if verdict.decision == Decision::Deny {
+                if verdict.errors.is_empty() && verdict.determining.is_empty() {
+                    verdict.nearest = explain::nearest(self, slice, &entities, request, &reading.args);
+                }
+                return verdict;
+            }
+            strictest = Some(verdict);
+        }
+        strictest.unwrap_or_else(|| denied(vec!["the call has no reading that could be judged".to_owned()]))
+    }
+
+    /// Whether a call of `tool` with some arguments could be permitted or asked for now: what a list may show.
+    /// The same policies decide as at the call, with the arguments left unknown.
+    pub fn may_call(&self, tool: &Tool, principal: &Principal, facts: &crate::request::Facts<'_>) -> bool {
+        let Some(slice) = self.slices.get(&tool.name) else { return false };
+        let Ok(entities) = slice.entities_for(principal) else { return false };
+        let circumstances = crate::request::Circumstances {
+            now: facts.now,
+            phase: facts.phase.to_owned(),
+            transport: facts.transport.to_owned(),
+            calls_last_minute: facts.calls_last_minute,
+        };
+        let args = RestrictedExpression::new_unknown("args");
+        [false, true].into_iter().any(|approved| {
+            let Ok(query) = query(slice, principal, context(tool, &circumstances, args.clone(), approved)) else {
+                return false;
+            };
+            let response = self.authorizer.is_authorized_partial(&query, &slice.policies, &entities);
+            response.decision() != Some(cedar_policy::Decision::Deny)
+        })
+    }
+
+    pub(super) fn outcome(&self, slice: &Slice, entities: &Entities, request: &Request, args: &Bound) -> Outcome {
+        let mut first = None;
+        for (approved, decision) in [(false, Decision::Allow), (true, Decision::Ask)] {
+            let evaluated = expression(args)
+                .and_then(|args| {
+                    query(slice, &request.principal, context(&request.tool, &request.circumstances, args, approved))
+                })
+                .map(|query| self.authorizer.is_authorized(&query, &slice.policies, entities));
+            let response = match evaluated {
+                Ok(response) => response,
+                Err(error) => return Outcome { decision: Decision::Deny, determining: vec![], errors: vec![error] },
+            };
+            let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
+            let mut determining: Vec<Arc<str>> =
+                response.diagnostics().reason().filter_map(|id| slice.names.get(id).cloned()).collect();
+            determining.sort();
+            if !errors.is_empty() {
+                return Outcome { decision: Decision::Deny, determining, errors };
+            }
+            if response.decision() == cedar_policy::Decision::Allow {
+                return Outcome { decision, determining, errors };
+            }
+            // A forbid that approval lifts is named when approval does not help either.
+            first.get_or_insert(determining);
+        }
+        Outcome { decision: Decision::Deny, determining: first.unwrap_or_default(), errors: Vec::new() }
+    }
+
+    fn verdict(
+        &self,
+        request: &Request,
+        decision: Decision,
+        determining: Vec<Arc<str>>,
+        errors: Vec<String>,
+    ) -> Verdict {
+        Verdict {
+            decision,
+            determining,
+            errors,
+            reading: String::new(),
+            nearest: None,
+            policy_digest: self.digest().to_owned(),
+            request_digest: request.digest().to_owned(),
+        }
+    }
+}
+
+pub(super) fn query(
+    slice: &Slice,
+    principal: &Principal,
+    context: Result<Context, String>,
+) -> Result<cedar_policy::Request, String> {
+    cedar_policy::Request::new(agent(principal), slice.action.clone(), slice.resource.clone(), context?, None)
+        .map_err(|error| error.to_string())
+}
+
+/// The context of an evaluation. Its types are those of `schema::generate`: both follow the tool's reviewed shape.
+pub(super) fn context(
+    tool: &Tool,
+    circumstances: &crate::request::Circumstances,
+    args: RestrictedExpression,
+    approved: bool,
+) -> Result<Context, String> {
+    use RestrictedExpression as E;
+    let text = |value: &str| E::new_string(value.to_owned());
+    let record = |members: Vec<(&str, E)>| {
+        E::new_record(members.into_iter().map(|(name, value)| (name.to_owned(), value))).map_err(|e| e.to_string())
+    };
+    let effect = match tool.effect {
+        Effect::Read => "read",
+        Effect::Write => "write",
+    };
+    let impact = match tool.impact {
+        Impact::Low => "low",
+        Impact::High => "high",
+    };
+    let seconds = circumstances.now;
+    Context::from_pairs([
+        ("args".to_owned(), args),
+        ("approved".to_owned(), E::new_bool(approved)),
+        (
+            "session".to_owned(),
+            record(vec![("phase", text(&circumstances.phase)), ("transport", text(&circumstances.transport))])?,
+        ),
+        (
+            "tool".to_owned(),
+            record(vec![
+                ("effect", text(effect)),
+                ("reversible", E::new_bool(tool.reversible)),
+                ("impact", text(impact)),
+            ])?,
+        ),
+        (
+            "time".to_owned(),
+            record(vec![
+                ("epoch", E::new_long(seconds)),
+                ("hour", E::new_long(seconds.rem_euclid(86_400) / 3_600)),
+                // 1970-01-01 was a Thursday; Monday is 1 (ISO 8601).
+                ("weekday", E::new_long((seconds.div_euclid(86_400) + 3).rem_euclid(7) + 1)),
+            ])?,
+        ),
+        ("rate".to_owned(), record(vec![("minute", E::new_long(circumstances.calls_last_minute))])?),
+    ])
+    .map_err(|error| error.to_string())
+}
+
+pub(super) fn expression(bound: &Bound) -> Result<RestrictedExpression, String> {
+    use RestrictedExpression as E;
+    Ok(match bound {
+        Bound::Bool(value) => E::new_bool(*value),
+        Bound::Long(value) => E::new_long(*value),
+        Bound::Decimal(text) => E::new_decimal(text),
+        Bound::Text(text) => E::new_string(text.clone()),
+        Bound::Set(items) => E::new_set(items.iter().map(expression).collect::<Result<Vec<_>, _>>()?),
+        Bound::Record(members) => {
+            let members = members
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), expression(value)?)))
+                .collect::<Result<Vec<_>, String>>()?;
+            E::new_record(members).map_err(|error| error.to_string())?
+        }
+        Bound::Each(_) => return Err("an argument still has several readings".to_owned()),
+    })
+}
+

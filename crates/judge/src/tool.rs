@@ -1,0 +1,148 @@
+//! The reviewed inventory as plain values: which operations exist, what their arguments are, what they can do.
+//! A tool that is not in it does not exist for the judge; nothing here reads a file or trusts a server's word.
+
+use crate::shape::{Kind, Shape};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What a call does to the world, as reviewed (never as the server claims).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// Changes nothing outside the answer.
+    Read,
+    /// Changes something.
+    Write,
+}
+
+/// How much one wrong call can cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Impact {
+    /// A nuisance.
+    Low,
+    /// Money, data, people, or anything that leaves the trust boundary.
+    High,
+}
+
+/// The name policy knows an operation by: `server/tool`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ToolName {
+    /// The server's name in the configuration.
+    pub server: String,
+    /// The tool's own name, or `mcp:METHOD` for a protocol method that carries data.
+    pub tool: String,
+}
+
+impl fmt::Display for ToolName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.server, self.tool)
+    }
+}
+
+/// One reviewed operation.
+#[derive(Clone, Debug)]
+pub struct Tool {
+    /// Its name.
+    pub name: ToolName,
+    /// Its arguments.
+    pub shape: Shape,
+    /// Reviewed effect.
+    pub effect: Effect,
+    /// Whether its effect can be taken back.
+    pub reversible: bool,
+    /// Reviewed impact.
+    pub impact: Impact,
+    /// SHA-256 of the definition that was reviewed, lowercase hexadecimal.
+    pub digest: String,
+}
+
+/// All reviewed operations, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    tools: BTreeMap<ToolName, Tool>,
+}
+
+impl Inventory {
+    /// An inventory of `tools`; a later duplicate name replaces the earlier.
+    pub fn new(tools: impl IntoIterator<Item = Tool>) -> Self {
+        Self { tools: tools.into_iter().map(|tool| (tool.name.clone(), tool)).collect() }
+    }
+
+    /// The reviewed tool of this name.
+    pub fn tool(&self, name: &ToolName) -> Option<&Tool> {
+        self.tools.get(name)
+    }
+
+    /// Every reviewed tool, ordered by name.
+    pub fn tools(&self) -> impl Iterator<Item = &Tool> {
+        self.tools.values()
+    }
+
+    /// The reviewed names nearest to one that does not exist, best first, at most three.
+    pub fn nearest(&self, name: &ToolName) -> Vec<&ToolName> {
+        let wanted = name.to_string();
+        let mut scored: Vec<_> = self
+            .tools
+            .keys()
+            .map(|known| (edit_distance(&wanted, &known.to_string()), known))
+            .filter(|(distance, known)| *distance <= known.to_string().len() / 2)
+            .collect();
+        scored.sort();
+        scored.into_iter().take(3).map(|(_, known)| known).collect()
+    }
+
+    /// SHA-256 over every reviewed definition and its review, lowercase hexadecimal.
+    pub fn digest(&self) -> String {
+        let mut text = String::new();
+        for tool in self.tools.values() {
+            text.push_str(&format!(
+                "{} {} {:?} {} {:?}\n",
+                tool.name, tool.digest, tool.effect, tool.reversible, tool.impact
+            ));
+        }
+        crate::digest::hex(text.as_bytes())
+    }
+}
+
+/// The protocol methods that carry data and so are judged like tools, for one server: `mcp:resources/read` and kin.
+/// The last, `mcp:other`, stands for every method this version does not know by name.
+pub fn protocol_operations(server: &str) -> Vec<Tool> {
+    let text = |names: &[&str]| {
+        let properties: serde_json::Map<_, _> =
+            names.iter().map(|name| ((*name).to_owned(), serde_json::json!({"type": "string"}))).collect();
+        serde_json::json!({"type": "object", "properties": properties, "additionalProperties": true})
+    };
+    let operation = |method: &str, schema: Value, kinds: &[(&str, Kind)], effect| Tool {
+        name: ToolName { server: server.to_owned(), tool: format!("mcp:{method}") },
+        shape: Shape::of_schema(&schema, &kinds.iter().map(|(path, kind)| ((*path).to_owned(), *kind)).collect()),
+        effect,
+        reversible: effect == Effect::Read,
+        impact: Impact::Low,
+        digest: crate::digest::hex(schema.to_string().as_bytes()),
+    };
+    vec![
+        operation("resources/read", text(&["uri"]), &[], Effect::Read),
+        operation("resources/subscribe", text(&["uri"]), &[], Effect::Read),
+        operation("prompts/get", text(&["name"]), &[], Effect::Read),
+        operation("completion/complete", text(&[]), &[], Effect::Read),
+        operation("logging/setLevel", text(&["level"]), &[], Effect::Read),
+        operation("sampling/createMessage", text(&[]), &[], Effect::Write),
+        operation("elicitation/create", text(&["message", "mode", "url"]), &[], Effect::Write),
+        operation("roots/list", text(&[]), &[], Effect::Read),
+        operation("other", text(&["method"]), &[], Effect::Write),
+    ]
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,9 @@
+//! A result around the filter.
+
+use judge::label::Labeled;
+
+fn unfiltered(result: Labeled<String>) -> String {
+    result.value
+}
+
+fn main() {}
