@@ -27,7 +27,7 @@ pub(crate) struct Args {
 
 const START: &str = include_str!("start/00-start.cedar");
 const START_CLAUDE: &str = include_str!("start/20-claude-code.cedar");
-const CASES_CLAUDE: &str = include_str!("start/claude-code.md");
+const CASES: &str = include_str!("start/cases.md");
 
 pub(crate) fn run(dir: Option<&Path>, state: Option<&Path>, args: Args) -> anyhow::Result<Outcome> {
     let here = std::env::current_dir()?;
@@ -151,6 +151,7 @@ fn write(place: &Place, config: &Config, lock: &Lock) -> anyhow::Result<()> {
         std::fs::create_dir_all(folder.join(part)).with_context(|| folder.display().to_string())?;
     }
     lock.save(folder)?;
+    put(&folder.join("cases/README.md"), CASES)?;
     put(&folder.join("policy/00-start.cedar"), START)?;
     let questions: Vec<String> = config
         .server
@@ -167,7 +168,6 @@ fn write(place: &Place, config: &Config, lock: &Lock) -> anyhow::Result<()> {
     }
     if config.gate.claude_code {
         put(&folder.join("policy/20-claude-code.cedar"), START_CLAUDE)?;
-        put(&folder.join("cases/claude-code.md"), CASES_CLAUDE)?;
     }
     // Last, for it is what makes the folder a configuration; it may hold credentials that clients had in theirs.
     put(&folder.join(gateway::config::FILE), &toml::to_string_pretty(config)?)

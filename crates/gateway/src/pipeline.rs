@@ -51,8 +51,8 @@ pub async fn admit(
     raw: RawCall,
     scene: &Scene,
 ) -> Result<(Permit<Recorded>, Receipt), Stop> {
-    let entry = Entry::of(&raw, scene);
-    if session.transport() != "hook" {
+    let entry = Entry::of(&raw, session, scene);
+    if session.adapter() == "mcp" {
         gate.note_seen(&scene.client_call);
     }
     let rules = gate.rules();

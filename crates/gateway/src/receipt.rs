@@ -56,12 +56,13 @@ pub struct Entry {
 
 impl Entry {
     /// Begins the entry of one call.
-    pub fn of(raw: &RawCall, scene: &Scene) -> Self {
+    pub fn of(raw: &RawCall, session: &Session, scene: &Scene) -> Self {
         let arguments = recordable(&raw.arguments).canonical();
         Self {
             record: DecidedRecord {
                 call: crate::random::name("c"),
                 client_call: scene.client_call.clone(),
+                via: session.adapter().to_owned(),
                 agent: raw.principal.agent.clone(),
                 user: raw.principal.user.clone(),
                 tool: raw.name.to_string(),

@@ -42,6 +42,13 @@ impl Session {
     pub fn transport(&self) -> &'static str {
         self.transport
     }
+    /// The adapter that speaks this transport.
+    pub fn adapter(&self) -> &'static str {
+        match self.transport {
+            "stdio" | "http" => "mcp",
+            other => other,
+        }
+    }
     /// The phase in force.
     pub fn phase(&self) -> String {
         self.phase.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()

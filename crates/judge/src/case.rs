@@ -156,7 +156,7 @@ impl CaseFile {
                 columns = None;
                 continue;
             }
-            if !trimmed.starts_with('|') {
+            if !trimmed.starts_with('|') || line.starts_with("    ") {
                 columns = None;
                 continue;
             }

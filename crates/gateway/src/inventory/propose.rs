@@ -12,11 +12,12 @@ const READS: [&str; 22] = [
     "get", "list", "read", "search", "find", "show", "query", "fetch", "describe", "count", "lookup", "view", "browse",
     "check", "status", "stat", "tree", "echo", "info", "inspect", "glob", "grep",
 ];
-const IRREVERSIBLE: [&str; 27] = [
-    "delete", "remove", "drop", "destroy", "purge", "send", "pay", "refund", "transfer", "publish", "post", "email",
-    "mail", "invite", "execute", "exec", "run", "deploy", "merge", "charge", "order", "buy", "truncate", "wipe",
-    "revoke", "share", "notify",
+const IRREVERSIBLE: [&str; 19] = [
+    "delete", "remove", "drop", "destroy", "purge", "send", "pay", "publish", "execute", "exec", "run", "deploy",
+    "merge", "buy", "truncate", "wipe", "revoke", "share", "notify",
 ];
+/// Words that are as often a thing as a deed: `refund_create` pays, `refund_list` only looks.
+const THING_OR_DEED: [&str; 8] = ["refund", "transfer", "post", "email", "mail", "invite", "charge", "order"];
 
 /// A proposal for one definition of `server`.
 pub fn propose(server: &str, definition: &Definition) -> Reviewed {
@@ -24,19 +25,21 @@ pub fn propose(server: &str, definition: &Definition) -> Reviewed {
     let words = words(&definition.name);
     let has = |list: &[&str]| words.iter().find(|word| list.contains(&word.as_str())).cloned();
     let hint = |name: &str| json["annotations"][name].as_bool();
-    let (effect, reversible, impact, reason) = match (has(&IRREVERSIBLE), has(&READS), hint("readOnlyHint")) {
+    let reads = has(&READS).filter(|_| hint("readOnlyHint") != Some(false));
+    let deed = has(&IRREVERSIBLE).or_else(|| has(&THING_OR_DEED).filter(|_| reads.is_none()));
+    let (effect, reversible, impact, reason) = match (deed, reads, hint("readOnlyHint")) {
         (Some(word), _, _) => {
             (Effect::Write, false, Impact::High, format!("its name says `{word}`, which cannot be taken back"))
         }
-        (None, Some(word), said) if said != Some(false) => {
+        (None, Some(word), said) => {
             let also = if said == Some(true) { ", and the server says it only reads" } else { "" };
             (Effect::Read, true, Impact::Low, format!("its name says `{word}`{also}"))
         }
-        (None, _, Some(true)) => {
+        (None, None, Some(true)) => {
             // The server's word alone is not enough to let a call run freely.
             (Effect::Read, true, Impact::High, "only the server says it reads; its name does not".to_owned())
         }
-        (None, _, _) => match hint("destructiveHint") {
+        (None, None, _) => match hint("destructiveHint") {
             Some(false) => {
                 (Effect::Write, true, Impact::Low, "the server says it writes without destroying".to_owned())
             }
@@ -179,6 +182,9 @@ mod tests {
             ("getTicket", json!({"readOnlyHint": true}), Effect::Read, Impact::Low),
             ("get_and_delete", json!({"readOnlyHint": true}), Effect::Write, Impact::High),
             ("get_ticket", json!({"readOnlyHint": false}), Effect::Write, Impact::High),
+            ("refund_list", json!({}), Effect::Read, Impact::Low),
+            ("refund_create", json!({"readOnlyHint": true}), Effect::Write, Impact::High),
+            ("refund_list", json!({"readOnlyHint": false}), Effect::Write, Impact::High),
             ("frobnicate", json!({"readOnlyHint": true}), Effect::Read, Impact::High),
             ("frobnicate", json!({"destructiveHint": false}), Effect::Write, Impact::Low),
             ("frobnicate", json!({}), Effect::Write, Impact::High),

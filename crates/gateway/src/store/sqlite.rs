@@ -28,7 +28,7 @@ const MIGRATIONS: [&str; 1] = ["
 "];
 
 /// Most approvals that may wait at once; a further ask is denied.
-pub const PENDING_MAX: usize = 256;
+const PENDING_MAX: usize = 256;
 /// Answered approvals kept for `approvals list`.
 const ANSWERED_KEPT: usize = 1_000;
 

@@ -51,6 +51,8 @@ pub struct Decided {
     /// The client's own id for the call, where it gave one (joins hook and proxy records).
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub client_call: String,
+    /// The adapter it came through: `mcp`, `hook` or `api`.
+    pub via: String,
     /// The agent.
     pub agent: String,
     /// On whose behalf.

@@ -49,15 +49,14 @@ pub fn halt(why: &str) -> Value {
     json!({ "continue": false, "stopReason": why, "decision": "block", "reason": why })
 }
 
-/// The answer when the gate cannot answer: for every event the one that lets least happen.
+/// The answer when the gate cannot answer: nothing more happens. What a permitted call has already done may be seen;
+/// the next call is denied.
 pub fn fail_closed(event: &str, why: &str) -> Value {
     match event {
         "PermissionRequest" => refuse_permission(why),
-        "PostToolBatch" | "ConfigChange" | "UserPromptSubmit" => block(why),
-        "PostToolUse" => halt(why),
-        "PostToolUseFailure" | "SessionStart" | "SessionEnd" | "Stop" | "Notification" => {
-            json!({ "systemMessage": format!("{VOICE}{why}") })
-        }
+        "ConfigChange" | "UserPromptSubmit" => block(why),
+        "PostToolUse" | "PostToolBatch" | "PostToolUseFailure" | "SessionStart" | "SessionEnd" | "Stop"
+        | "Notification" => json!({ "systemMessage": format!("{VOICE}{why}") }),
         // Also for an event that cannot be read: it may have been the one before a call.
         _ => deny(why),
     }
@@ -73,13 +72,13 @@ mod tests {
             ("PreToolUse", "/hookSpecificOutput/permissionDecision", "deny"),
             ("", "/hookSpecificOutput/permissionDecision", "deny"),
             ("PermissionRequest", "/hookSpecificOutput/decision/behavior", "deny"),
-            ("PostToolBatch", "/decision", "block"),
-            ("PostToolUse", "/decision", "block"),
+            ("PostToolUse", "/decision", ""),
             ("UserPromptSubmit", "/decision", "block"),
             ("ConfigChange", "/decision", "block"),
         ] {
             let answer = fail_closed(event, "gone");
-            assert_eq!(answer.pointer(pointer), Some(&json!(want)), "{event}");
+            let want = Some(json!(want)).filter(|want| *want != "");
+            assert_eq!(answer.pointer(pointer), want.as_ref(), "{event}");
         }
     }
 }
