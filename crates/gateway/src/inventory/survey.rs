@@ -60,7 +60,7 @@ impl Change {
 pub async fn look(server: &Server, project: &Path) -> Result<Found, UpstreamError> {
     let (inbox, mut ignored) = mpsc::channel(INBOX_MESSAGES_MAX);
     let draining = tokio::spawn(async move { while ignored.recv().await.is_some() {} });
-    let upstream = Upstream::connect(server, project, &Client::gate(), Era::Legacy, inbox).await?;
+    let upstream = Upstream::connect(server, project, &Client::surveyor(), Era::Legacy, inbox).await?;
     let mut found = Found::default();
     if let Some(text) = upstream.greeting().result.text("instructions") {
         found.instructions = judge::digest::hex(text.as_bytes());

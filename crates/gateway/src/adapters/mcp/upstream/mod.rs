@@ -71,6 +71,14 @@ pub struct Client {
 }
 
 impl Client {
+    /// The gate itself, looking at everything: some servers offer a tool only to clients that can answer it.
+    pub fn surveyor() -> Self {
+        let capabilities = serde_json::json!({
+            "roots": { "listChanged": true }, "sampling": {}, "elicitation": { "form": {}, "url": {} },
+        });
+        Self { capabilities: raw(capabilities), ..Self::gate() }
+    }
+
     /// The gate itself, asking for nothing.
     pub fn gate() -> Self {
         Self {
