@@ -57,7 +57,12 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
             for approval in approvals.iter().filter(|_| !json) {
                 let arguments: String = approval.arguments.to_string().chars().take(100).collect();
                 let line = format!("{}  {}  {}", approval.tool, arguments, approval.why);
-                terminal::say(&format!("{}  {}  {}", approval.id, terminal::word(&approval.state), terminal::safe(&line)));
+                terminal::say(&format!(
+                    "{}  {}  {}",
+                    approval.id,
+                    terminal::word(&approval.state),
+                    terminal::safe(&line)
+                ));
             }
         }
         Action::Show { id, json } => {
@@ -92,9 +97,10 @@ fn watch(place: &Place) -> anyhow::Result<()> {
             }
             let done = match line.trim().split_once(' ').unwrap_or((line.trim(), "")) {
                 ("g", _) => answer(place, Control::Grant { id: approval.id, by: operator() }),
-                ("r", reason) => {
-                    answer(place, Control::Refuse { id: approval.id, by: operator(), reason: reason.to_owned() })
-                }
+                ("r", reason) => answer(
+                    place,
+                    Control::Refuse { id: approval.id, by: operator(), reason: reason.to_owned() },
+                ),
                 _ => Ok(()),
             };
             if let Err(error) = done {
@@ -116,7 +122,8 @@ fn list(place: &Place) -> anyhow::Result<Vec<Approval>> {
 }
 
 fn one(place: &Place, id: &str) -> anyhow::Result<Approval> {
-    let mut found: Vec<Approval> = list(place)?.into_iter().filter(|approval| approval.id.starts_with(id)).collect();
+    let mut found: Vec<Approval> =
+        list(place)?.into_iter().filter(|approval| approval.id.starts_with(id)).collect();
     match (found.pop(), found.len()) {
         (Some(only), 0) => Ok(only),
         (Some(_), _) => anyhow::bail!("`{id}` begins several approvals; write more of it"),
@@ -126,18 +133,35 @@ fn one(place: &Place, id: &str) -> anyhow::Result<Approval> {
 
 fn show(approval: &Approval) {
     let left = approval.expires_at - gateway::clock::seconds();
-    terminal::say(&format!("\n{}  {}  {}", approval.id, terminal::word(&approval.state), terminal::coloured(&approval.tool, 1)));
-    terminal::say(&format!("  by       {} for {}", terminal::safe(&approval.agent), terminal::safe(&approval.user)));
+    terminal::say(&format!(
+        "\n{}  {}  {}",
+        approval.id,
+        terminal::word(&approval.state),
+        terminal::coloured(&approval.tool, 1)
+    ));
+    terminal::say(&format!(
+        "  by       {} for {}",
+        terminal::safe(&approval.agent),
+        terminal::safe(&approval.user)
+    ));
     terminal::say(&format!("  because  {}", terminal::safe(&approval.why)));
     let arguments = serde_json::to_string_pretty(&approval.arguments).unwrap_or_default();
     for (index, line) in arguments.lines().enumerate() {
-        terminal::say(&format!("  {}  {}", if index == 0 { "exactly" } else { "       " }, terminal::safe(line)));
+        terminal::say(&format!(
+            "  {}  {}",
+            if index == 0 { "exactly" } else { "       " },
+            terminal::safe(line)
+        ));
     }
     terminal::say(&format!("  digest   {}", approval.request_digest));
     if approval.state == "pending" {
         terminal::say(&format!("  lapses   in {left} s"));
     } else if !approval.answered_by.is_empty() {
-        terminal::say(&format!("  answered by {} {}", terminal::safe(&approval.answered_by), terminal::safe(&approval.reason)));
+        terminal::say(&format!(
+            "  answered by {} {}",
+            terminal::safe(&approval.answered_by),
+            terminal::safe(&approval.reason)
+        ));
     }
 }
 

@@ -67,7 +67,8 @@ pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<Outcome> {
         Err(malformed) => (Decision::Deny, malformed.to_string(), Vec::<String>::new()),
     };
     if args.json {
-        let answer = serde_json::json!({ "decision": decision.to_string(), "why": why, "policies": policies });
+        let answer =
+            serde_json::json!({ "decision": decision.to_string(), "why": why, "policies": policies });
         terminal::say_json(&answer);
     } else {
         terminal::say(&format!("{}: {}", terminal::word(&decision.to_string()), terminal::safe(&why)));

@@ -86,7 +86,9 @@ async fn play(folder: &Path) -> anyhow::Result<Outcome> {
     let place = Place::of(folder.join(".bailiwick"), Some(&folder.join("state")))?;
     configure(&place, &desk).await?;
     title("A support desk, and the gate in front of it");
-    say("Three MCP servers (crm, billing, mail) run on one SQLite file. An agent is told: \"Answer ticket T-1007.\"");
+    say(
+        "Three MCP servers (crm, billing, mail) run on one SQLite file. An agent is told: \"Answer ticket T-1007.\"",
+    );
     say("The ticket is poisoned, and this agent is fully steered: it does whatever it reads.");
     let before = support_desk::tally(&desk)?;
     let running = serve::start(place.clone(), Some("127.0.0.1:0")).await.map_err(NotEnforceable)?;
@@ -94,7 +96,12 @@ async fn play(folder: &Path) -> anyhow::Result<Outcome> {
 
     title("What the agent is offered");
     let tools = agent.request("tools/list", json!({})).await?;
-    let names: Vec<&str> = tools["result"]["tools"].as_array().into_iter().flatten().filter_map(|tool| tool["name"].as_str()).collect();
+    let names: Vec<&str> = tools["result"]["tools"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|tool| tool["name"].as_str())
+        .collect();
     say(&format!("{} of 12 tools; what it could never call is not even listed:", names.len()));
     say(&format!("  {}", names.join(", ")));
 
@@ -104,13 +111,30 @@ async fn play(folder: &Path) -> anyhow::Result<Outcome> {
     agent.call("billing__refund_create", json!({ "order_id": POISON.order, "amount_cents": POISON.honest_cents, "reason": "damaged goods" })).await?;
     say(&terminal::coloured("Now the attacker speaks through it.", 31));
     let refuse = Event::Refuse { by: "you".into(), reason: "nobody asked for this refund".into() };
-    let steal = json!({ "order_id": POISON.wanted_order, "amount_cents": POISON.wanted_cents, "reason": "audit" });
+    let steal =
+        json!({ "order_id": POISON.wanted_order, "amount_cents": POISON.wanted_cents, "reason": "audit" });
     agent.call_asked("billing__refund_create", steal, refuse).await?;
-    agent.call("mail__send", json!({ "to": [POISON.wanted_address], "subject": "customers", "body": "the list" })).await?;
+    agent
+        .call(
+            "mail__send",
+            json!({ "to": [POISON.wanted_address], "subject": "customers", "body": "the list" }),
+        )
+        .await?;
     agent.call("billing__customer_delete", json!({ "id": POISON.wanted_erased })).await?;
     say(&terminal::coloured("And the user's task goes on.", 32));
-    agent.call("crm__ticket_reply", json!({ "ticket_id": POISON.ticket, "body": "Your refund is on its way." })).await?;
-    agent.call_asked("crm__ticket_close", json!({ "ticket_id": POISON.ticket }), Event::Grant { by: "you".into() }).await?;
+    agent
+        .call(
+            "crm__ticket_reply",
+            json!({ "ticket_id": POISON.ticket, "body": "Your refund is on its way." }),
+        )
+        .await?;
+    agent
+        .call_asked(
+            "crm__ticket_close",
+            json!({ "ticket_id": POISON.ticket }),
+            Event::Grant { by: "you".into() },
+        )
+        .await?;
     drop(agent);
     let key = place.public_key();
     running.stop().await;
@@ -120,7 +144,11 @@ async fn play(folder: &Path) -> anyhow::Result<Outcome> {
     let Tally { customers, refunds, refunded_cents, mails, replies, .. } = after;
     say(&format!(
         "  customers {} → {customers}, refunds {} → {refunds} ({:.2} in all), mails {} → {mails}, replies {} → {replies}",
-        before.customers, before.refunds, refunded_cents as f64 / 100.0, before.mails, before.replies
+        before.customers,
+        before.refunds,
+        refunded_cents as f64 / 100.0,
+        before.mails,
+        before.replies
     ));
 
     title("What the journal says, verified with the public key alone");
@@ -134,12 +162,16 @@ async fn play(folder: &Path) -> anyhow::Result<Outcome> {
         say(&history::line(index, &serde_json::from_slice::<Record>(&bytes)?));
     }
     match &report {
-        Ok(report) => say(&format!("{} {} records, signed and unbroken", terminal::coloured("holds", 32), report.size)),
+        Ok(report) => {
+            say(&format!("{} {} records, signed and unbroken", terminal::coloured("holds", 32), report.size))
+        }
         Err(fault) => say(&format!("{} {fault}", terminal::coloured("broken", 31))),
     }
 
     title("Put it in front of your own servers");
-    say("  bailiwick init && bailiwick serve        then, as the one MCP server of your client: bailiwick mcp");
+    say(
+        "  bailiwick init && bailiwick serve        then, as the one MCP server of your client: bailiwick mcp",
+    );
     let harmless = customers == before.customers
         && after.refunds == before.refunds + 1
         && refunded_cents == before.refunded_cents + u64::try_from(POISON.honest_cents).unwrap_or(0)
@@ -155,7 +187,8 @@ async fn configure(place: &Place, desk: &Path) -> anyhow::Result<()> {
     config.gate.agent = "desk-agent".to_owned();
     let mut lock = Lock::empty();
     for server in Server::ALL {
-        let command = [&program, "demo-server", server.name(), "--db", &desk.display().to_string()].map(str::to_owned);
+        let command =
+            [&program, "demo-server", server.name(), "--db", &desk.display().to_string()].map(str::to_owned);
         let configured = Configured { command: command.into(), ..Configured::default() };
         let found = survey::look(&configured, place.project()).await?;
         for change in survey::changes(&lock, server.name(), &found) {
@@ -236,7 +269,12 @@ impl Agent {
                 tokio::time::sleep(Duration::from_millis(25)).await;
                 let Ok(waiting) = gate.approvers.list() else { continue };
                 if let Some(approval) = waiting.into_iter().find(|approval| approval.state == "pending") {
-                    return gate.approvers.answer(&approval.id, event).await.map(|approval| (approval.id, approval.state)).ok();
+                    return gate
+                        .approvers
+                        .answer(&approval.id, event)
+                        .await
+                        .map(|approval| (approval.id, approval.state))
+                        .ok();
                 }
             }
             None
@@ -250,7 +288,9 @@ impl Agent {
 }
 
 fn excerpt(ticket: &str) -> String {
-    let body = serde_json::from_str::<Value>(ticket).ok().and_then(|ticket| ticket["body"].as_str().map(str::to_owned));
+    let body = serde_json::from_str::<Value>(ticket)
+        .ok()
+        .and_then(|ticket| ticket["body"].as_str().map(str::to_owned));
     let text = body.unwrap_or_else(|| ticket.to_owned()).split_whitespace().collect::<Vec<_>>().join(" ");
     terminal::safe(&text.chars().take(420).collect::<String>())
 }

@@ -19,41 +19,83 @@ pub(crate) fn run(place: Option<&Place>, json: bool) -> anyhow::Result<Outcome> 
         findings.push(Finding { what, holds, detail });
     };
     match place {
-        None => find("configuration", Err("there is no .bailiwick here or above; run `bailiwick init`".to_owned())),
+        None => find(
+            "configuration",
+            Err("there is no .bailiwick here or above; run `bailiwick init`".to_owned()),
+        ),
         Some(place) => {
             let config = Config::load(&place.config).map_err(|error| error.to_string());
-            find("configuration", config.as_ref().map(|_| place.config.display().to_string()).map_err(Clone::clone));
+            find(
+                "configuration",
+                config.as_ref().map(|_| place.config.display().to_string()).map_err(Clone::clone),
+            );
             if let Ok(config) = &config {
                 let rules = Rules::load(place, config);
-                find("rules", rules.as_ref().map(|rules| {
-                    format!("{} policies over {} operations", rules.policy.len(), rules.inventory.tools().count())
-                }).map_err(Clone::clone));
+                find(
+                    "rules",
+                    rules
+                        .as_ref()
+                        .map(|rules| {
+                            format!(
+                                "{} policies over {} operations",
+                                rules.policy.len(),
+                                rules.inventory.tools().count()
+                            )
+                        })
+                        .map_err(Clone::clone),
+                );
                 if let Ok(rules) = &rules {
-                    let waiting: usize = rules.lock.servers.values().map(|server| server.quarantine.len()).sum();
-                    find("review", if waiting == 0 { Ok("nothing is in quarantine".to_owned()) } else {
-                        Err(format!("{waiting} definitions are in quarantine; see `bailiwick inventory diff`"))
-                    });
-                    find("cases", match rules.failing_cases(place, config) {
-                        Ok((count, failing)) if failing.is_empty() => Ok(format!("all {count} hold")),
-                        Ok((_, failing)) => Err(failing.join("; ")),
-                        Err(error) => Err(error),
-                    });
+                    let waiting: usize =
+                        rules.lock.servers.values().map(|server| server.quarantine.len()).sum();
+                    find(
+                        "review",
+                        if waiting == 0 {
+                            Ok("nothing is in quarantine".to_owned())
+                        } else {
+                            Err(format!(
+                                "{waiting} definitions are in quarantine; see `bailiwick inventory diff`"
+                            ))
+                        },
+                    );
+                    find(
+                        "cases",
+                        match rules.failing_cases(place, config) {
+                            Ok((count, failing)) if failing.is_empty() => Ok(format!("all {count} hold")),
+                            Ok((_, failing)) => Err(failing.join("; ")),
+                            Err(error) => Err(error),
+                        },
+                    );
                 }
             }
-            find("private state", place.private_state().map(|()| place.state.display().to_string()).map_err(|error| error.to_string()));
-            find("gate", match relay::ask(place, Control::Status) {
-                Ok(status) => Ok(format!("running at {}", status["url"].as_str().unwrap_or_default())),
-                Err(error) => Err(format!("{error:#}")),
-            });
+            find(
+                "private state",
+                place
+                    .private_state()
+                    .map(|()| place.state.display().to_string())
+                    .map_err(|error| error.to_string()),
+            );
+            find(
+                "gate",
+                match relay::ask(place, Control::Status) {
+                    Ok(status) => Ok(format!("running at {}", status["url"].as_str().unwrap_or_default())),
+                    Err(error) => Err(format!("{error:#}")),
+                },
+            );
         }
     }
     find("confinement", Err("tools run as this user's own processes: this version decides, records and pins, and does not yet sandbox".to_owned()));
     let all_hold = findings.iter().all(|finding| finding.holds);
     for finding in &findings {
         if json {
-            terminal::say_json(&serde_json::json!({ "what": finding.what, "holds": finding.holds, "detail": finding.detail }));
+            terminal::say_json(
+                &serde_json::json!({ "what": finding.what, "holds": finding.holds, "detail": finding.detail }),
+            );
         } else {
-            let mark = if finding.holds { terminal::coloured("holds ", 32) } else { terminal::coloured("lacks ", 33) };
+            let mark = if finding.holds {
+                terminal::coloured("holds ", 32)
+            } else {
+                terminal::coloured("lacks ", 33)
+            };
             terminal::say(&format!("{mark} {:<14} {}", finding.what, finding.detail));
         }
     }

@@ -33,12 +33,17 @@ pub(crate) fn run(dir: Option<&Path>, state: Option<&Path>, args: Args) -> anyho
     let here = std::env::current_dir()?;
     let folder = dir.map_or_else(|| here.join(place::FOLDER), Path::to_owned);
     if folder.join(gateway::config::FILE).exists() {
-        anyhow::bail!("{} exists already; use `bailiwick inventory review` to take in what changed", folder.display());
+        anyhow::bail!(
+            "{} exists already; use `bailiwick inventory review` to take in what changed",
+            folder.display()
+        );
     }
     let place = Place::of(folder, state)?;
     let servers = if args.servers.is_empty() { discovered(place.project()) } else { named(&args.servers)? };
     if servers.is_empty() {
-        terminal::say("No MCP servers were found here; add some with --server NAME=URL or NAME='COMMAND ARGUMENTS'.");
+        terminal::say(
+            "No MCP servers were found here; add some with --server NAME=URL or NAME='COMMAND ARGUMENTS'.",
+        );
     }
     let mut config = Config::default();
     config.gate.claude_code = !args.no_claude_code;
@@ -46,12 +51,20 @@ pub(crate) fn run(dir: Option<&Path>, state: Option<&Path>, args: Args) -> anyho
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     for (name, server) in servers {
-        terminal::say(&format!("\n{}  {}", terminal::coloured(&name, 1), terminal::safe(&whereabouts(&server))));
+        terminal::say(&format!(
+            "\n{}  {}",
+            terminal::coloured(&name, 1),
+            terminal::safe(&whereabouts(&server))
+        ));
         lock.servers.entry(name.clone()).or_default();
         match runtime.block_on(survey::look(&server, place.project())) {
             Ok(found) => {
                 for why in &found.malformed {
-                    terminal::say(&format!("  {} {}", terminal::coloured("left out", 31), terminal::safe(why)));
+                    terminal::say(&format!(
+                        "  {} {}",
+                        terminal::coloured("left out", 31),
+                        terminal::safe(why)
+                    ));
                 }
                 for change in survey::changes(&lock, &name, &found) {
                     survey::accept(&mut lock, &name, &change);
@@ -72,11 +85,17 @@ pub(crate) fn run(dir: Option<&Path>, state: Option<&Path>, args: Args) -> anyho
     }
     write(&place, &config, &lock)?;
     terminal::say(&format!("\nWrote {}. What to do next:", place.config.display()));
-    terminal::say("  read     .bailiwick/policy/*.cedar and change what does not fit; `bailiwick policy test` checks it");
+    terminal::say(
+        "  read     .bailiwick/policy/*.cedar and change what does not fit; `bailiwick policy test` checks it",
+    );
     terminal::say("  start    bailiwick serve");
-    terminal::say("  connect  in your MCP client, replace the servers by one: command `bailiwick`, argument `mcp`");
+    terminal::say(
+        "  connect  in your MCP client, replace the servers by one: command `bailiwick`, argument `mcp`",
+    );
     if config.gate.claude_code {
-        terminal::say("  hooks    bailiwick hook settings   (for Claude Code's own tools; install as managed settings)");
+        terminal::say(
+            "  hooks    bailiwick hook settings   (for Claude Code's own tools; install as managed settings)",
+        );
     }
     Ok(Outcome::Done)
 }
@@ -97,7 +116,9 @@ fn named(specs: &[String]) -> anyhow::Result<BTreeMap<String, Server>> {
     for spec in specs {
         let (name, target) = spec.split_once('=').with_context(|| format!("`{spec}` is not NAME=WHERE"))?;
         if !usable_name(name) {
-            anyhow::bail!("`{name}`: use letters, digits, `-` and single `_` only, at most 48, and not `claude`");
+            anyhow::bail!(
+                "`{name}`: use letters, digits, `-` and single `_` only, at most 48, and not `claude`"
+            );
         }
         let server = if target.starts_with("http://") || target.starts_with("https://") {
             Server { url: Some(target.to_owned()), ..Server::default() }
@@ -139,7 +160,10 @@ fn whereabouts(server: &Server) -> String {
 }
 
 fn agreed(place: &Place) -> anyhow::Result<bool> {
-    terminal::say(&format!("\nWrite this review and careful starting policies to {}? [y/N]", place.config.display()));
+    terminal::say(&format!(
+        "\nWrite this review and careful starting policies to {}? [y/N]",
+        place.config.display()
+    ));
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))
@@ -156,7 +180,9 @@ fn write(place: &Place, config: &Config, lock: &Lock) -> anyhow::Result<()> {
     let questions: Vec<String> = config
         .server
         .keys()
-        .flat_map(|server| ["elicitation/create", "roots/list"].map(|method| format!("Action::\"{server}/mcp:{method}\"")))
+        .flat_map(|server| {
+            ["elicitation/create", "roots/list"].map(|method| format!("Action::\"{server}/mcp:{method}\""))
+        })
         .collect();
     if !questions.is_empty() {
         let text = format!(

@@ -61,8 +61,12 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
             } else {
                 differing.iter().for_each(|(server, change)| print(server, change));
                 let count = differing.len();
-                terminal::say(&if count == 0 { "Nothing differs from the review.".to_owned() } else {
-                    format!("{count} differences; accept with `bailiwick inventory review SERVER/TOOL` or `--all`")
+                terminal::say(&if count == 0 {
+                    "Nothing differs from the review.".to_owned()
+                } else {
+                    format!(
+                        "{count} differences; accept with `bailiwick inventory review SERVER/TOOL` or `--all`"
+                    )
                 });
             }
             return Ok(if differing.is_empty() { Outcome::Done } else { Outcome::DoesNotHold });
@@ -71,7 +75,9 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
             let effect = effect.map(|word| parse::<Effect>(&word)).transpose()?;
             let impact = impact.map(|word| parse::<Impact>(&word)).transpose()?;
             let mut reviewed = 0;
-            let chosen = |server: &str, name: &str| all || names.iter().any(|given| *given == format!("{server}/{name}"));
+            let chosen = |server: &str, name: &str| {
+                all || names.iter().any(|given| *given == format!("{server}/{name}"))
+            };
             for (server, change) in differences(place, &config, &lock) {
                 if chosen(&server, change.name()) {
                     print(&server, &change);
@@ -80,13 +86,17 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
                 }
             }
             for name in &names {
-                let Some((server, tool)) = name.split_once('/') else { anyhow::bail!("`{name}` is not SERVER/TOOL") };
+                let Some((server, tool)) = name.split_once('/') else {
+                    anyhow::bail!("`{name}` is not SERVER/TOOL")
+                };
                 let known = lock.servers.get_mut(server).and_then(|server| server.tools.get_mut(tool));
                 let Some(known) = known else {
                     if tool == "instructions" {
                         continue;
                     }
-                    anyhow::bail!("server `{server}` offers no tool `{tool}`; see `bailiwick inventory diff`");
+                    anyhow::bail!(
+                        "server `{server}` offers no tool `{tool}`; see `bailiwick inventory diff`"
+                    );
                 };
                 if effect.is_none() && impact.is_none() && reversible.is_none() {
                     continue;
@@ -106,7 +116,10 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
                 return Ok(Outcome::Done);
             }
             lock.save(&place.config)?;
-            terminal::say(&format!("{reviewed} reviewed; {} is written", place.config.join(gateway::inventory::lock::FILE).display()));
+            terminal::say(&format!(
+                "{reviewed} reviewed; {} is written",
+                place.config.join(gateway::inventory::lock::FILE).display()
+            ));
             // A gate that runs takes the review at once; one that does not will when it starts.
             match relay::ask(place, Control::Reload) {
                 Ok(_) => terminal::say("the running gate has taken it"),
@@ -125,7 +138,9 @@ where
 }
 
 fn differences(place: &Place, config: &Config, lock: &Lock) -> Vec<(String, Change)> {
-    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else { return Vec::new() };
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
+        return Vec::new();
+    };
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let mut all = Vec::new();
     for (name, server) in &config.server {
@@ -134,7 +149,9 @@ fn differences(place: &Place, config: &Config, lock: &Lock) -> Vec<(String, Chan
                 for why in &found.malformed {
                     terminal::complain(&format!("server `{name}`: {}", terminal::safe(why)));
                 }
-                all.extend(survey::changes(lock, name, &found).into_iter().map(|change| (name.clone(), change)));
+                all.extend(
+                    survey::changes(lock, name, &found).into_iter().map(|change| (name.clone(), change)),
+                );
             }
             Err(error) => terminal::complain(&format!("server `{name}`: {error}")),
         }
@@ -163,7 +180,11 @@ fn lines(change: &Change) -> Vec<String> {
 }
 
 fn print(server: &str, change: &Change) {
-    terminal::say(&format!("{} {server}/{}", terminal::coloured(kind(change), 33), terminal::safe(change.name())));
+    terminal::say(&format!(
+        "{} {server}/{}",
+        terminal::coloured(kind(change), 33),
+        terminal::safe(change.name())
+    ));
     for line in lines(change) {
         let code = if line.starts_with('-') { 31 } else { 32 };
         terminal::say(&format!("    {}", terminal::coloured(&terminal::safe(&line), code)));
@@ -175,11 +196,15 @@ pub(crate) fn table(lock: &Lock, server: &str) {
     let Some(reviewed) = lock.servers.get(server) else { return };
     for (name, tool) in &reviewed.tools {
         let effect = if tool.effect.0 == Effect::Read { "read " } else { "write" };
-        let impact = if tool.impact.0 == Impact::Low { "low ".to_owned() } else { terminal::coloured("high", 31) };
+        let impact =
+            if tool.impact.0 == Impact::Low { "low ".to_owned() } else { terminal::coloured("high", 31) };
         let back = if tool.reversible { "            " } else { "irreversible" };
         terminal::say(&format!("  {name:<28} {effect} {impact} {back}  {}", terminal::safe(&tool.reason)));
     }
     for name in reviewed.quarantine.keys() {
-        terminal::say(&format!("  {name:<28} {}", terminal::coloured("quarantined, see `bailiwick inventory diff`", 31)));
+        terminal::say(&format!(
+            "  {name:<28} {}",
+            terminal::coloured("quarantined, see `bailiwick inventory diff`", 31)
+        ));
     }
 }

@@ -89,19 +89,27 @@ pub(crate) fn run(place: impl Fn() -> anyhow::Result<Place>, action: Action) -> 
         }
         Action::Show { at, last, session, json } => {
             let wanted = |record: &Record| {
-                session.as_ref().is_none_or(|wanted| record.session.as_ref().is_some_and(|name| name.starts_with(wanted)))
+                session
+                    .as_ref()
+                    .is_none_or(|wanted| record.session.as_ref().is_some_and(|name| name.starts_with(wanted)))
             };
             print(&folder(&at)?, last, json, wanted)
         }
         Action::Search { text, at, json } => {
-            let holds = |record: &Record| serde_json::to_string(record).is_ok_and(|record| record.contains(&text));
+            let holds =
+                |record: &Record| serde_json::to_string(record).is_ok_and(|record| record.contains(&text));
             print(&folder(&at)?, None, json, holds)
         }
         Action::Explain { name, at } => explain(&folder(&at)?, name.as_deref()),
     }
 }
 
-fn verify(folder: &Path, key: &journal::VerifierKey, seen: &[PathBuf], json: bool) -> anyhow::Result<Outcome> {
+fn verify(
+    folder: &Path,
+    key: &journal::VerifierKey,
+    seen: &[PathBuf],
+    json: bool,
+) -> anyhow::Result<Outcome> {
     let mut anchors = Vec::new();
     for path in seen {
         let note = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
@@ -112,11 +120,19 @@ fn verify(folder: &Path, key: &journal::VerifierKey, seen: &[PathBuf], json: boo
     match journal::verify(folder, key, &anchors) {
         Ok(report) => {
             if json {
-                terminal::say_json(&serde_json::json!({ "ok": true, "records": report.size, "checkpoints_seen": report.anchors }));
+                terminal::say_json(
+                    &serde_json::json!({ "ok": true, "records": report.size, "checkpoints_seen": report.anchors }),
+                );
             } else {
-                terminal::say(&format!("{} {} records, signed and unbroken", terminal::coloured("holds", 32), report.size));
+                terminal::say(&format!(
+                    "{} {} records, signed and unbroken",
+                    terminal::coloured("holds", 32),
+                    report.size
+                ));
                 if anchors.is_empty() {
-                    terminal::say("  Against a cut tail, compare with a checkpoint kept elsewhere: --seen FILE (see `journal checkpoint`).");
+                    terminal::say(
+                        "  Against a cut tail, compare with a checkpoint kept elsewhere: --seen FILE (see `journal checkpoint`).",
+                    );
                 }
             }
             Ok(Outcome::Done)
@@ -144,7 +160,12 @@ fn records(reader: &journal::Reader, from: u64) -> impl Iterator<Item = anyhow::
     })
 }
 
-fn print(folder: &Path, last: Option<u64>, json: bool, wanted: impl Fn(&Record) -> bool) -> anyhow::Result<Outcome> {
+fn print(
+    folder: &Path,
+    last: Option<u64>,
+    json: bool,
+    wanted: impl Fn(&Record) -> bool,
+) -> anyhow::Result<Outcome> {
     let reader = open(folder)?;
     let from = last.map_or(0, |last| reader.size().saturating_sub(last));
     let mut rows = Vec::new();
@@ -173,19 +194,24 @@ fn explain(folder: &Path, name: Option<&str>) -> anyhow::Result<Outcome> {
     let session = match name {
         Some(name) => all.iter().find_map(|(_, record)| {
             let session = record.session.clone()?;
-            let names_call = matches!(&record.body, Body::Decision(decided) if decided.call.starts_with(name));
+            let names_call =
+                matches!(&record.body, Body::Decision(decided) if decided.call.starts_with(name));
             (session.starts_with(name) || names_call).then_some(session)
         }),
         None => all.iter().rev().find_map(|(_, record)| record.session.clone()),
     };
-    let Some(session) = session else { anyhow::bail!("no session or call `{}` is in the journal", name.unwrap_or("")) };
+    let Some(session) = session else {
+        anyhow::bail!("no session or call `{}` is in the journal", name.unwrap_or(""))
+    };
     let only_call = name.filter(|name| !session.starts_with(*name));
     terminal::say(&format!("Session {session}"));
     for (index, record) in &all {
         let of_call = match (&record.body, only_call) {
             (_, None) => true,
             (Body::Decision(decided), Some(call)) => decided.call.starts_with(call),
-            (Body::Outcome { call: of, .. } | Body::Asked { call: of, .. }, Some(call)) => of.starts_with(call),
+            (Body::Outcome { call: of, .. } | Body::Asked { call: of, .. }, Some(call)) => {
+                of.starts_with(call)
+            }
             (_, Some(_)) => false,
         };
         if record.session.as_deref() == Some(&session) && of_call {
@@ -207,12 +233,20 @@ pub(crate) fn line(index: u64, record: &Record) -> String {
         Body::Recovered { torn_bytes, ambiguous } => format!(
             "gate    came back: {ambiguous} calls had no answer and are ambiguous, {torn_bytes} unacknowledged bytes dropped"
         ),
-        Body::PolicyLoaded { policies, tools, .. } => format!("gate    loaded {policies} policies over {tools} operations"),
-        Body::SessionOpened { transport, agent, user, .. } => format!("session {agent} for {user} over {transport}"),
+        Body::PolicyLoaded { policies, tools, .. } => {
+            format!("gate    loaded {policies} policies over {tools} operations")
+        }
+        Body::SessionOpened { transport, agent, user, .. } => {
+            format!("session {agent} for {user} over {transport}")
+        }
         Body::SessionClosed => "session ended".to_owned(),
         Body::Decision(decided) => {
             let arguments: String = decided.arguments.to_string().chars().take(160).collect();
-            let granted = if decided.granted_by.is_empty() { String::new() } else { format!(", granted by {}", decided.granted_by) };
+            let granted = if decided.granted_by.is_empty() {
+                String::new()
+            } else {
+                format!(", granted by {}", decided.granted_by)
+            };
             let shown = match decided.decision.as_str() {
                 "deny" => "deny",
                 _ if decided.granted_by.is_empty() => "allow",
@@ -229,12 +263,19 @@ pub(crate) fn line(index: u64, record: &Record) -> String {
             );
         }
         Body::Asked { approval, tool, .. } => format!("asked   {tool}, approval {approval}"),
-        Body::Answered { approval, answer, by, reason } => format!("answer  {answer} by {by} on {approval} {reason}"),
+        Body::Answered { approval, answer, by, reason } => {
+            format!("answer  {answer} by {by} on {approval} {reason}")
+        }
         Body::Outcome { status, bytes, ms, detail, .. } => {
-            let status = serde_json::to_value(status).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
+            let status = serde_json::to_value(status)
+                .ok()
+                .and_then(|word| word.as_str().map(str::to_owned))
+                .unwrap_or_default();
             format!("        {status}, {bytes} bytes in {ms} ms {detail}")
         }
-        Body::Quarantined { server, tool, why, .. } => format!("alert   {server}/{tool} is quarantined: {why}"),
+        Body::Quarantined { server, tool, why, .. } => {
+            format!("alert   {server}/{tool} is quarantined: {why}")
+        }
         Body::Reviewed { server, tool, by, .. } => format!("review  {server}/{tool} by {by}"),
         Body::Sensed { tool, .. } => format!("        the client's hook saw {tool} coming"),
         Body::Prompt { bytes, .. } => format!("prompt  {bytes} bytes from the user"),

@@ -24,7 +24,12 @@ pub(crate) enum Action {
 }
 
 pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
-    let load = || Ok::<_, anyhow::Error>((Config::load(&place.config)?, Rules::load(place, &Config::load(&place.config)?)));
+    let load = || {
+        Ok::<_, anyhow::Error>((
+            Config::load(&place.config)?,
+            Rules::load(place, &Config::load(&place.config)?),
+        ))
+    };
     match action {
         Action::Check { json } => {
             let (_, rules) = load()?;
@@ -32,11 +37,15 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
                 Ok(rules) => {
                     let (policies, tools) = (rules.policy.len(), rules.inventory.tools().count());
                     if json {
-                        terminal::say_json(&serde_json::json!({ "ok": true, "policies": policies, "operations": tools, "digest": rules.policy.digest() }));
+                        terminal::say_json(
+                            &serde_json::json!({ "ok": true, "policies": policies, "operations": tools, "digest": rules.policy.digest() }),
+                        );
                     } else {
                         terminal::say(&format!("{policies} policies hold over {tools} reviewed operations"));
                         if policies == 0 {
-                            terminal::say("There is no policy, so every call is denied. Write one in .bailiwick/policy/.");
+                            terminal::say(
+                                "There is no policy, so every call is denied. Write one in .bailiwick/policy/.",
+                            );
                         }
                     }
                     Ok(Outcome::Done)
@@ -65,7 +74,10 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
         }
         Action::Reload => {
             let status = crate::relay::ask(place, Control::Reload)?;
-            terminal::say(&format!("loaded: {} policies over {} operations", status["policies"], status["tools"]));
+            terminal::say(&format!(
+                "loaded: {} policies over {} operations",
+                status["policies"], status["tools"]
+            ));
             Ok(Outcome::Done)
         }
     }

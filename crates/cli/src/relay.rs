@@ -7,13 +7,18 @@ use gateway::adapters::hook::{settings::settings, verdict};
 use gateway::config::{Config, Place};
 use gateway::wire::control::{CONTROL_BYTES_MAX, Opening};
 use gateway::wire::frame::Object;
+use serde_json::value::RawValue;
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long the gate may take to answer an event that never waits for a person, in seconds.
 const ANSWER_SECONDS_MAX: u64 = 20;
+/// Requests whose answers are watched for; the gate itself allows one client fewer.
+const OPEN_REQUESTS_MAX: usize = 4_096;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum HookAction {
@@ -31,8 +36,8 @@ pub(crate) fn connect(place: &Place, opening: &Opening) -> anyhow::Result<UnixSt
     Ok(stream)
 }
 
-/// Carries lines between standard streams and the gate. When the gate ends, every further request is answered with
-/// an error, so that the client never waits and never believes that something ran.
+/// Carries lines between standard streams and the gate. When the gate ends, every request it left open and every
+/// further one is answered with an error, so that the client never waits and never believes that something ran.
 pub(crate) fn mcp(place: &Place, server: Option<String>) -> anyhow::Result<Outcome> {
     let config = Config::load(&place.config)?;
     if let Some(name) = server.as_ref().filter(|name| !config.server.contains_key(*name)) {
@@ -40,22 +45,11 @@ pub(crate) fn mcp(place: &Place, server: Option<String>) -> anyhow::Result<Outco
         anyhow::bail!("no server `{name}` is configured; there are: {}", known.join(", "));
     }
     let stream = connect(place, &Opening::Mcp(server))?;
-    let mut from_gate = stream.try_clone()?;
+    let from_gate = stream.try_clone()?;
     let mut to_gate = stream;
-    let down = std::thread::spawn(move || {
-        let mut out = std::io::stdout().lock();
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            match from_gate.read(&mut buffer) {
-                Ok(0) | Err(_) => return,
-                Ok(count) => {
-                    if out.write_all(&buffer[..count]).and_then(|()| out.flush()).is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    });
+    let open = Arc::new(Mutex::new(Open::default()));
+    let opened = open.clone();
+    let down = std::thread::spawn(move || carry_down(from_gate, &opened));
     let mut input = BufReader::with_capacity(64 * 1024, std::io::stdin().lock());
     let mut line = Vec::new();
     loop {
@@ -63,9 +57,19 @@ pub(crate) fn mcp(place: &Place, server: Option<String>) -> anyhow::Result<Outco
         if input.read_until(b'\n', &mut line)? == 0 {
             break;
         }
-        let gone = down.is_finished() || to_gate.write_all(&line).is_err();
-        if gone && let Some(refusal) = refusal(&line) {
-            terminal::say(&refusal);
+        let id = request_id(&line);
+        let ended = match &id {
+            Some(id) => !locked(&open).begin(id),
+            None => false,
+        };
+        // A request that could not be sent is still open here, or was answered with the others.
+        let refused = ended
+            || (to_gate.write_all(&line).is_err() && id.as_ref().is_some_and(|id| locked(&open).ends(id)));
+        if let Some(id) = id.filter(|_| refused) {
+            terminal::say(&unanswered(
+                &id,
+                "denied: the gate has ended; start it again with `bailiwick serve`",
+            ));
         }
     }
     // Half a close: answers under way still arrive.
@@ -74,16 +78,77 @@ pub(crate) fn mcp(place: &Place, server: Option<String>) -> anyhow::Result<Outco
     Ok(Outcome::Done)
 }
 
-/// The error that answers a request nobody will run.
-fn refusal(line: &[u8]) -> Option<String> {
-    let id = Object::parse(line).ok()?.get("id")?.to_owned();
-    let error = gateway::wire::frame::error(
-        Some(&id),
-        gateway::adapters::mcp::DENIED,
-        "denied: the gate has ended; start it again with `bailiwick serve`",
-        None,
-    );
-    Some(error.to_raw().get().to_owned())
+/// Requests the gate has not answered yet, by their ids as written.
+#[derive(Default)]
+struct Open {
+    ids: HashSet<String>,
+    gate_ended: bool,
+}
+
+impl Open {
+    /// False when the gate has ended.
+    fn begin(&mut self, id: &RawValue) -> bool {
+        // A client that cancels much leaves ids behind; past the limit a gate's end is not told for every one.
+        if !self.gate_ended && self.ids.len() < OPEN_REQUESTS_MAX {
+            self.ids.insert(id.get().to_owned());
+        }
+        !self.gate_ended
+    }
+
+    /// Whether it was open.
+    fn ends(&mut self, id: &RawValue) -> bool {
+        self.ids.remove(id.get())
+    }
+}
+
+/// Carries whole messages to the client, and answers what the gate left open.
+fn carry_down(mut from_gate: UnixStream, open: &Mutex<Open>) {
+    let mut out = std::io::stdout().lock();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut pending = Vec::new();
+    while let Ok(count @ 1..) = from_gate.read(&mut buffer) {
+        pending.extend_from_slice(&buffer[..count]);
+        let Some(last) = buffer[..count].iter().rposition(|byte| *byte == b'\n') else { continue };
+        // What comes after is the beginning of a message, and worth nothing if the gate ends in the middle of it.
+        let rest = pending.split_off(pending.len() - count + last + 1);
+        let whole = std::mem::replace(&mut pending, rest);
+        if out.write_all(&whole).and_then(|()| out.flush()).is_err() {
+            return;
+        }
+        for line in whole.split(|byte| *byte == b'\n') {
+            let response = Object::parse(line).ok().filter(|message| message.get("method").is_none());
+            if let Some(id) = response.as_ref().and_then(|response| response.get("id")) {
+                locked(open).ends(id);
+            }
+        }
+    }
+    let left = {
+        let mut open = locked(open);
+        open.gate_ended = true;
+        std::mem::take(&mut open.ids)
+    };
+    for id in left.into_iter().filter_map(|id| RawValue::from_string(id).ok()) {
+        let why =
+            "the gate ended before it answered; the call may have happened, see `bailiwick journal explain`";
+        drop(writeln!(out, "{}", unanswered(&id, why)));
+    }
+    drop(out.flush());
+}
+
+/// The id of a request; none for anything else.
+fn request_id(line: &[u8]) -> Option<Box<RawValue>> {
+    let message = Object::parse(line).ok()?;
+    message.get("method").and(message.get("id")).map(RawValue::to_owned)
+}
+
+/// The error that answers a request the gate did not.
+fn unanswered(id: &RawValue, why: &str) -> String {
+    let error = gateway::wire::frame::error(Some(id), gateway::adapters::mcp::DENIED, why, None);
+    error.to_raw().get().to_owned()
+}
+
+fn locked(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Answers one hook event. Whatever happens, the answer is whole, on standard output, and closed.
@@ -100,7 +165,10 @@ pub(crate) fn hook(dir: Option<&Path>, state: Option<&Path>) -> anyhow::Result<O
         Ok(Err(error)) => format!("{error:#}"),
         Err(_) => "the hook failed inside".to_owned(),
     };
-    let name = Object::parse(event.as_bytes()).ok().and_then(|event| event.text("hook_event_name")).unwrap_or_default();
+    let name = Object::parse(event.as_bytes())
+        .ok()
+        .and_then(|event| event.text("hook_event_name"))
+        .unwrap_or_default();
     terminal::say(&verdict::fail_closed(&name, &failure).to_string());
     Ok(Outcome::Done)
 }
@@ -128,7 +196,8 @@ fn judged(dir: Option<&Path>, state: Option<&Path>, event: &mut String) -> anyho
         .read_line(&mut answer)
         .context("the gate did not answer in time")?;
     let answer = answer.trim();
-    let whole = Object::parse(answer.as_bytes()).map_err(|_| anyhow::anyhow!("the gate ended before it answered"))?;
+    let whole =
+        Object::parse(answer.as_bytes()).map_err(|_| anyhow::anyhow!("the gate ended before it answered"))?;
     anyhow::ensure!(whole.get("error").is_none(), "the gate could not answer");
     Ok(answer.to_owned())
 }
@@ -148,7 +217,10 @@ pub(crate) fn print_settings(place: &Place) -> anyhow::Result<Outcome> {
 }
 
 /// Asks the running gate one thing.
-pub(crate) fn ask(place: &Place, control: gateway::wire::control::Control) -> anyhow::Result<serde_json::Value> {
+pub(crate) fn ask(
+    place: &Place,
+    control: gateway::wire::control::Control,
+) -> anyhow::Result<serde_json::Value> {
     let stream = connect(place, &Opening::Control(control))?;
     stream.set_read_timeout(Some(Duration::from_secs(ANSWER_SECONDS_MAX)))?;
     let mut line = String::new();

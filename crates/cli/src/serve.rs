@@ -30,10 +30,12 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let running = start(place, args.listen.as_deref()).await.map_err(NotEnforceable)?;
-        announce(&running, args.json);
+        // Heard before anyone learns that there is something to stop.
+        let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        announce(&running, args.json);
         tokio::select! {
-            stop = tokio::signal::ctrl_c() => stop?,
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
         running.stop().await;
@@ -47,14 +49,18 @@ pub(crate) async fn start(place: Place, listen: Option<&str>) -> Result<Running,
     drop(tls); // A provider that is installed already is the same one.
     let gate = Gate::open(place).await?;
     let wanted = listen.unwrap_or(&gate.config.gate.listen).to_owned();
-    let address: SocketAddr =
-        wanted.parse().map_err(|_| format!("`{wanted}` is no address to listen at; write e.g. 127.0.0.1:8650"))?;
+    let address: SocketAddr = wanted
+        .parse()
+        .map_err(|_| format!("`{wanted}` is no address to listen at; write e.g. 127.0.0.1:8650"))?;
     if !address.ip().is_loopback() && gate.config.gate.allow_hosts.is_empty() {
-        return Err(format!("`{wanted}` is not a loopback address; name the hosts clients may call in `allow_hosts`"));
+        return Err(format!(
+            "`{wanted}` is not a loopback address; name the hosts clients may call in `allow_hosts`"
+        ));
     }
     let token = gate.place.read_token().map_err(|error| error.to_string())?;
     let local = local::bind(&gate.place.socket())?;
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| format!("{wanted}: {error}"))?;
+    let listener =
+        tokio::net::TcpListener::bind(address).await.map_err(|error| format!("{wanted}: {error}"))?;
     let bound = listener.local_addr().map_err(|error| error.to_string())?;
     let url = format!("http://{bound}/mcp");
     let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
@@ -88,18 +94,28 @@ fn announce(running: &Running, json: bool) {
     let place = &running.gate.place;
     let rules = running.gate.rules();
     if json {
-        let ready = serde_json::json!({ "url": running.url, "token_file": place.token(), "socket": place.socket() });
+        let ready =
+            serde_json::json!({ "url": running.url, "token_file": place.token(), "socket": place.socket() });
         return terminal::say_json(&ready);
     }
     terminal::say(&format!("The gate is open at {}", running.url));
     terminal::say(&format!("  token    {}", place.token().display()));
-    terminal::say(&format!("  journal  {} (public key {})", place.journal().display(), place.public_key().display()));
+    terminal::say(&format!(
+        "  journal  {} (public key {})",
+        place.journal().display(),
+        place.public_key().display()
+    ));
     let count = rules.policy.len();
-    terminal::say(&format!("  rules    {count} policies over {} reviewed operations", rules.inventory.tools().count()));
+    terminal::say(&format!(
+        "  rules    {count} policies over {} reviewed operations",
+        rules.inventory.tools().count()
+    ));
     if count == 0 {
         terminal::say("  There is no policy, so every call is denied. Write one in .bailiwick/policy/.");
     }
-    terminal::say("  clients  `bailiwick mcp` as a stdio command, or the URL with `Authorization: Bearer TOKEN`");
+    terminal::say(
+        "  clients  `bailiwick mcp` as a stdio command, or the URL with `Authorization: Bearer TOKEN`",
+    );
     terminal::say("  answer   `bailiwick approvals watch` in another terminal");
 }
 

@@ -14,30 +14,44 @@ fn a_grant_lets_the_waiting_call_run_once_and_the_same_call_asks_again() {
     let project = Project::new(POLICY);
     let _gate = Gate::start(&project);
     let mut agent = Client::connect(&project);
-    let id = agent.begin_call(ASKED, json!({ "token": "t1", "amount": 5 }));
+    let id = agent.begin_call(ASKED, json!({ "mark": "t1", "amount": 5 }));
     let approval = project.asked();
     assert_eq!(approval["tool"], "fix/act_asked");
-    assert_eq!(approval["arguments"], json!({ "token": "t1", "amount": 5 }), "the approver sees exactly what will run");
+    assert_eq!(
+        approval["arguments"],
+        json!({ "mark": "t1", "amount": 5 }),
+        "the approver sees exactly what will run"
+    );
     assert_eq!(project.effects().len(), 0, "an asked call waits");
     assert_eq!(project.grant(&approval).code, 0);
     let answer = agent.answer(id);
     assert!(ran(&answer), "{answer}");
-    assert_eq!(project.tokens(), ["t1"]);
+    assert_eq!(project.marks(), ["t1"]);
 
-    let id = agent.begin_call(ASKED, json!({ "token": "t1", "amount": 5 }));
+    let id = agent.begin_call(ASKED, json!({ "mark": "t1", "amount": 5 }));
     let second = project.asked();
     assert_ne!(second["id"], approval["id"], "a grant is for one call");
     assert_ne!(project.grant(&approval).code, 0, "what was used cannot be granted again");
-    assert_eq!(project.tokens(), ["t1"]);
+    assert_eq!(project.marks(), ["t1"]);
     assert_eq!(project.run(&["approvals", "refuse", second["id"].as_str().expect("an id")]).code, 0);
     assert!(!ran(&agent.answer(id)));
 
     let decided = project.records("decision");
-    let granted = decided.iter().find(|record| record["approval"] == approval["id"]).expect("the granted decision");
+    let granted =
+        decided.iter().find(|record| record["approval"] == approval["id"]).expect("the granted decision");
     assert_eq!((&granted["decision"], &granted["granted_by"]), (&json!("ask"), &json!("tester")));
-    let kinds: Vec<_> = project.journal().iter().map(|record| record["kind"].as_str().unwrap_or_default().to_owned()).collect();
-    let at = |kind: &str| kinds.iter().position(|found| found == kind).unwrap_or_else(|| panic!("no {kind} in {kinds:?}"));
-    assert!(at("asked") < at("answered") && at("answered") < at("decision") && at("decision") < at("outcome"), "{kinds:?}");
+    let kinds: Vec<_> = project
+        .journal()
+        .iter()
+        .map(|record| record["kind"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    let at = |kind: &str| {
+        kinds.iter().position(|found| found == kind).unwrap_or_else(|| panic!("no {kind} in {kinds:?}"))
+    };
+    assert!(
+        at("asked") < at("answered") && at("answered") < at("decision") && at("decision") < at("outcome"),
+        "{kinds:?}"
+    );
 }
 
 #[test]
@@ -45,9 +59,15 @@ fn a_refusal_and_its_reason_reach_the_caller() {
     let project = Project::new(POLICY);
     let _gate = Gate::start(&project);
     let mut agent = Client::connect(&project);
-    let id = agent.begin_call(ASKED, json!({ "token": "t1" }));
+    let id = agent.begin_call(ASKED, json!({ "mark": "t1" }));
     let approval = project.asked();
-    let refused = project.run(&["approvals", "refuse", approval["id"].as_str().expect("an id"), "--reason", "not on a Friday"]);
+    let refused = project.run(&[
+        "approvals",
+        "refuse",
+        approval["id"].as_str().expect("an id"),
+        "--reason",
+        "not on a Friday",
+    ]);
     assert_eq!(refused.code, 0, "{refused:?}");
     let answer = agent.answer(id);
     assert!(!ran(&answer) && words(&answer).contains("not on a Friday"), "{answer}");
@@ -61,7 +81,7 @@ fn an_approval_survives_a_kill_and_lets_the_retried_call_run() {
     let project = Project::new(POLICY);
     let gate = Gate::start(&project);
     let mut agent = Client::connect(&project);
-    agent.begin_call(ASKED, json!({ "token": "t1" }));
+    agent.begin_call(ASKED, json!({ "mark": "t1" }));
     let asked = project.asked();
     gate.kill9();
     drop(agent);
@@ -72,40 +92,41 @@ fn an_approval_survives_a_kill_and_lets_the_retried_call_run() {
     gate.kill9();
     let _gate = Gate::start(&project);
     let mut agent = Client::connect(&project);
-    let other = agent.begin_call(ASKED, json!({ "token": "t2" }));
+    let other = agent.begin_call(ASKED, json!({ "mark": "t2" }));
     let second = project.asked();
     assert_ne!(second["id"], asked["id"]);
-    let answer = agent.call(ASKED, json!({ "token": "t1" }));
+    let answer = agent.call(ASKED, json!({ "mark": "t1" }));
     assert!(ran(&answer), "{answer}");
     project.run(&["approvals", "refuse", second["id"].as_str().expect("an id")]);
     assert!(!ran(&agent.answer(other)));
-    assert_eq!(project.tokens(), ["t1"]);
+    assert_eq!(project.marks(), ["t1"]);
     assert_eq!(project.verifies().code, 0);
 }
 
 #[test]
 fn a_grant_covers_neither_other_arguments_nor_another_tool() {
-    let project = Project::new(r#"permit (principal, action in Action::"write", resource) when { context.approved };"#);
+    let project =
+        Project::new(r#"permit (principal, action in Action::"write", resource) when { context.approved };"#);
     project.set("ask_wait_seconds", "0");
     let _gate = Gate::start(&project);
     let mut agent = Client::connect(&project);
-    let answer = agent.call(ASKED, json!({ "token": "t1", "amount": 1 }));
+    let answer = agent.call(ASKED, json!({ "mark": "t1", "amount": 1 }));
     assert!(words(&answer).contains("nobody answered"), "{answer}");
     let approval = project.asked();
     assert_eq!(project.grant(&approval).code, 0);
     for (tool, arguments) in [
-        (ASKED, json!({ "token": "t1", "amount": 2 })),
-        (ASKED, json!({ "token": "t1" })),
-        (ASKED, json!({ "token": "t1 ", "amount": 1 })),
-        (ASKED, json!({ "token": "t1", "amount": 1, "behave": "" })),
-        ("fix__act", json!({ "token": "t1", "amount": 1 })),
+        (ASKED, json!({ "mark": "t1", "amount": 2 })),
+        (ASKED, json!({ "mark": "t1" })),
+        (ASKED, json!({ "mark": "t1 ", "amount": 1 })),
+        (ASKED, json!({ "mark": "t1", "amount": 1, "behave": "" })),
+        ("fix__act", json!({ "mark": "t1", "amount": 1 })),
     ] {
         let answer = agent.call(tool, arguments.clone());
         assert!(!ran(&answer), "{tool} {arguments}: {answer}");
     }
     assert_eq!(project.effects().len(), 0);
     // The order of members is not part of what was shown.
-    let answer = agent.call(ASKED, json!({ "amount": 1, "token": "t1" }));
+    let answer = agent.call(ASKED, json!({ "amount": 1, "mark": "t1" }));
     assert!(ran(&answer), "{answer}");
     assert_eq!(project.effects().len(), 1);
 }
@@ -116,13 +137,15 @@ fn a_changed_policy_voids_what_was_granted_under_the_old_one() {
     project.set("ask_wait_seconds", "0");
     let _gate = Gate::start(&project);
     let mut agent = Client::connect(&project);
-    agent.call(ASKED, json!({ "token": "t1" }));
+    agent.call(ASKED, json!({ "mark": "t1" }));
     let asked = project.asked();
     assert_eq!(project.grant(&asked).code, 0);
-    project.only_policy(&format!("{POLICY}\n@id(\"more\") forbid (principal, action == Action::\"fix/act_denied\", resource);"));
+    project.only_policy(&format!(
+        "{POLICY}\n@id(\"more\") forbid (principal, action == Action::\"fix/act_denied\", resource);"
+    ));
     let reloaded = project.run(&["policy", "reload"]);
     assert_eq!(reloaded.code, 0, "{reloaded:?}");
-    let answer = agent.call(ASKED, json!({ "token": "t1" }));
+    let answer = agent.call(ASKED, json!({ "mark": "t1" }));
     assert!(!ran(&answer), "{answer}");
     assert_eq!(project.effects().len(), 0);
     let asked_anew = project.asked();
@@ -131,8 +154,8 @@ fn a_changed_policy_voids_what_was_granted_under_the_old_one() {
     // A policy with a fault leaves the old one in force.
     project.only_policy("permit (principal, action == Action::\"fix/act_denied\", resource");
     assert_ne!(project.run(&["policy", "reload"]).code, 0);
-    assert!(!ran(&agent.call("fix__act_denied", json!({ "token": "t1" }))));
-    assert!(ran(&agent.call("fix__act", json!({ "token": "t2" }))));
+    assert!(!ran(&agent.call("fix__act_denied", json!({ "mark": "t1" }))));
+    assert!(ran(&agent.call("fix__act", json!({ "mark": "t2" }))));
 }
 
 #[test]
@@ -145,20 +168,25 @@ fn what_lapsed_cannot_be_granted_and_what_was_granted_lapses() {
     let all = || project.json(&["approvals", "list", "--json"]);
     let lapses = |id: &serde_json::Value| {
         eventually("the approval lapses", || {
-            all().as_array().expect("a list").iter().any(|one| one["id"] == *id && one["state"] == "expired").then_some(())
+            all()
+                .as_array()
+                .expect("a list")
+                .iter()
+                .any(|one| one["id"] == *id && one["state"] == "expired")
+                .then_some(())
         });
     };
-    agent.call(ASKED, json!({ "token": "t1" }));
+    agent.call(ASKED, json!({ "mark": "t1" }));
     let asked = project.asked();
     lapses(&asked["id"]);
     let granted = project.grant(&asked);
     assert!(granted.code != 0 && granted.err.contains("expired"), "{granted:?}");
 
-    agent.call(ASKED, json!({ "token": "t1" }));
+    agent.call(ASKED, json!({ "mark": "t1" }));
     let asked = project.asked();
     assert_eq!(project.grant(&asked).code, 0);
     lapses(&asked["id"]);
-    assert!(!ran(&agent.call(ASKED, json!({ "token": "t1" }))));
+    assert!(!ran(&agent.call(ASKED, json!({ "mark": "t1" }))));
     assert_eq!(project.effects().len(), 0);
 }
 
@@ -171,7 +199,7 @@ fn many_identical_calls_at_once_spend_one_grant_once() {
     let mut waiting = Vec::new();
     for (which, agent) in agents.iter_mut().enumerate() {
         for _ in 0..4 {
-            waiting.push((which, agent.begin_call(ASKED, json!({ "token": "once" }))));
+            waiting.push((which, agent.begin_call(ASKED, json!({ "mark": "once" }))));
         }
     }
     let asked = project.asked();
@@ -181,7 +209,8 @@ fn many_identical_calls_at_once_spend_one_grant_once() {
             scope.spawn(|| project.grant(&asked));
         }
     });
-    let effects = eventually("the granted call runs", || (!project.effects().is_empty()).then(|| project.effects()));
+    let effects =
+        eventually("the granted call runs", || (!project.effects().is_empty()).then(|| project.effects()));
     assert_eq!(effects.len(), 1);
     std::thread::sleep(Duration::from_millis(200));
     // Callers that came late ask anew; none of them may run.

@@ -24,7 +24,9 @@ pub enum NoGrant {
         reason: String,
     },
     /// Nobody answered in time.
-    #[error("nobody answered approval {id} within {seconds} s; an operator can still grant it for the same call")]
+    #[error(
+        "nobody answered approval {id} within {seconds} s; an operator can still grant it for the same call"
+    )]
     Unanswered {
         /// Which approval.
         id: String,
@@ -61,7 +63,12 @@ impl Approvers {
     ///
     /// # Errors
     /// [`NoGrant`], which is a denial.
-    pub async fn ask(&self, session: &str, call: &str, pending: &Pending) -> Result<(String, Grant), NoGrant> {
+    pub async fn ask(
+        &self,
+        session: &str,
+        call: &str,
+        pending: &Pending,
+    ) -> Result<(String, Grant), NoGrant> {
         let mut answers = self.answers.subscribe();
         let (request, verdict) = (pending.request(), pending.verdict());
         let now = clock::seconds();
@@ -83,7 +90,14 @@ impl Approvers {
         let (asked, is_new) = self.store.ask(fresh, now)?;
         if is_new {
             let Approval { id, tool, request_digest, policy_digest, expires_at, .. } = asked.clone();
-            let asked = Body::Asked { approval: id, call: call.to_owned(), tool, request: request_digest, policy: policy_digest, expires_at };
+            let asked = Body::Asked {
+                approval: id,
+                call: call.to_owned(),
+                tool,
+                request: request_digest,
+                policy: policy_digest,
+                expires_at,
+            };
             self.history.record(Some(session), asked).await?;
         }
         let deadline = tokio::time::Instant::now() + self.wait;
@@ -91,10 +105,17 @@ impl Approvers {
             let approval = self.store.approval(&asked.id, clock::seconds())?;
             match approval.state.as_str() {
                 "granted" => {
-                    let grant = self.store.spend(&asked.id, request.digest(), verdict.policy_digest(), clock::seconds())?;
+                    let grant = self.store.spend(
+                        &asked.id,
+                        request.digest(),
+                        verdict.policy_digest(),
+                        clock::seconds(),
+                    )?;
                     return Ok((asked.id, grant));
                 }
-                "refused" => return Err(NoGrant::Refused { by: approval.answered_by, reason: approval.reason }),
+                "refused" => {
+                    return Err(NoGrant::Refused { by: approval.answered_by, reason: approval.reason });
+                }
                 "pending" => {}
                 _ => return Err(NoGrant::Unanswered { id: asked.id, seconds: self.wait.as_secs() }),
             }
@@ -149,7 +170,12 @@ impl Approvers {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn carry_over(&self, request: &judge::request::Request, policy_digest: &str, by: &str) -> Result<(), StoreError> {
+    pub fn carry_over(
+        &self,
+        request: &judge::request::Request,
+        policy_digest: &str,
+        by: &str,
+    ) -> Result<(), StoreError> {
         let now = clock::seconds();
         let approval = Approval {
             id: crate::random::name("a"),

@@ -67,11 +67,18 @@ impl Links for FileSystem {
         let path = Path::new(path.as_str());
         match std::fs::symlink_metadata(path) {
             Ok(found) if found.file_type().is_symlink() => match std::fs::read_link(path) {
-                Ok(target) => target.into_os_string().into_string().map_or(LinkFact::Unreadable, LinkFact::Link),
+                Ok(target) => {
+                    target.into_os_string().into_string().map_or(LinkFact::Unreadable, LinkFact::Link)
+                }
                 Err(_) => LinkFact::Unreadable,
             },
             Ok(_) => LinkFact::Plain,
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
                 LinkFact::Absent
             }
             Err(_) => LinkFact::Unreadable,

@@ -117,7 +117,11 @@ impl Rules {
                         case.line,
                         case.name,
                         case.decision,
-                        if case.because.is_empty() { String::new() } else { format!(" because of `{}`", case.because) },
+                        if case.because.is_empty() {
+                            String::new()
+                        } else {
+                            format!(" because of `{}`", case.because)
+                        },
                     ));
                 }
             }
@@ -162,7 +166,9 @@ impl Gate {
         };
         // Durable after everything noted above, so the next start looks for orphans from here.
         let leaf = history.record(None, started).await.map_err(|error| error.to_string())?;
-        store.set_meta("journal_size_at_start", &leaf.index().to_string()).map_err(|error| error.to_string())?;
+        store
+            .set_meta("journal_size_at_start", &leaf.index().to_string())
+            .map_err(|error| error.to_string())?;
         let approvers = Approvers::new(
             store,
             history.clone(),
@@ -257,7 +263,12 @@ impl Gate {
     }
 
     /// Records that a session begins; the guard records its end.
-    pub fn open_session(self: &Arc<Self>, session: &crate::session::Session, client: &str, era: &str) -> SessionGuard {
+    pub fn open_session(
+        self: &Arc<Self>,
+        session: &crate::session::Session,
+        client: &str,
+        era: &str,
+    ) -> SessionGuard {
         let Principal { agent, user, groups: _ } = session.principal().clone();
         let transport = session.transport().to_owned();
         let client = client.chars().take(200).collect();
@@ -283,7 +294,12 @@ impl Drop for SessionGuard {
 
 /// The principal a configuration gives to MCP clients.
 pub fn principal(config: &Config) -> Principal {
-    let user = config.gate.user.clone().or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "operator".to_owned());
+    let user = config
+        .gate
+        .user
+        .clone()
+        .or_else(|| std::env::var("USER").ok())
+        .unwrap_or_else(|| "operator".to_owned());
     Principal { agent: config.gate.agent.clone(), user, groups: config.gate.groups.clone() }
 }
 
@@ -316,7 +332,9 @@ fn files(folder: &Path, extension: &str) -> Result<Vec<(PathBuf, String)>, Strin
     paths.sort();
     paths
         .into_iter()
-        .map(|path| std::fs::read_to_string(&path).map_err(|error| in_words(&path, error)).map(|text| (path, text)))
+        .map(|path| {
+            std::fs::read_to_string(&path).map_err(|error| in_words(&path, error)).map(|text| (path, text))
+        })
         .collect()
 }
 

@@ -10,7 +10,9 @@ use tokio::sync::oneshot;
 
 /// The record could not be made durable. The call that needed it is denied.
 #[derive(Debug, thiserror::Error)]
-#[error("the journal cannot be written ({0}); every call is denied until the gate is restarted with a working disk")]
+#[error(
+    "the journal cannot be written ({0}); every call is denied until the gate is restarted with a working disk"
+)]
 pub struct NotRecorded(String);
 
 /// The gate's journal.
@@ -37,9 +39,11 @@ impl History {
         };
         let verifier = key.verifier();
         let public = key_file.with_extension("vkey");
-        std::fs::write(&public, format!("{verifier}\n")).map_err(|error| in_words(&public, error.to_string()))?;
+        std::fs::write(&public, format!("{verifier}\n"))
+            .map_err(|error| in_words(&public, error.to_string()))?;
         let origin = verifier.name().to_owned();
-        let (journal, recovery) = Journal::open(dir, key, &origin).map_err(|error| in_words(dir, error.to_string()))?;
+        let (journal, recovery) =
+            Journal::open(dir, key, &origin).map_err(|error| in_words(dir, error.to_string()))?;
         Ok((Self { journal }, recovery))
     }
 

@@ -27,11 +27,14 @@ pub fn bind(path: &Path) -> Result<UnixListener, String> {
         return Err(in_words("a gate is running here already".to_owned()));
     }
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(in_words(error.to_string())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(in_words(error.to_string()));
+        }
         _ => {}
     }
     let listener = UnixListener::bind(path).map_err(|error| in_words(error.to_string()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|error| in_words(error.to_string()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|error| in_words(error.to_string()))?;
     Ok(listener)
 }
 
@@ -71,7 +74,8 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, url: String, stream: Uni
             let reply = answer(&gate, &url, control).await;
             serde_json::to_string(&reply.unwrap_or_else(Reply::Error)).unwrap_or_default()
         }
-        Err(error) => serde_json::to_string(&Reply::Error(format!("the request cannot be read: {error}"))).unwrap_or_default(),
+        Err(error) => serde_json::to_string(&Reply::Error(format!("the request cannot be read: {error}")))
+            .unwrap_or_default(),
     };
     drop(writer.write_all(format!("{answer}\n").as_bytes()).await.and(writer.shutdown().await));
 }

@@ -72,7 +72,9 @@ pub async fn admit(
                     return Err(entry.denied(gate, session, Some(pending.refused()), why).await);
                 }
             },
-            Err(none) => return Err(entry.denied(gate, session, Some(pending.refused()), none.to_string()).await),
+            Err(none) => {
+                return Err(entry.denied(gate, session, Some(pending.refused()), none.to_string()).await);
+            }
         },
         Course::Stop(request, verdict) => {
             let why = verdict.to_string();
@@ -92,7 +94,9 @@ async fn record(
     let decision = entry.permitted(&permit);
     match gate.history.record(Some(session.id()), decision).await {
         Ok(leaf) => Ok((permit.recorded(leaf), Receipt::open(gate, session, entry.call()))),
-        Err(not_recorded) => Err(Stop::Denied(Denied { call: entry.call().to_owned(), why: not_recorded.to_string() })),
+        Err(not_recorded) => {
+            Err(Stop::Denied(Denied { call: entry.call().to_owned(), why: not_recorded.to_string() }))
+        }
     }
 }
 
@@ -106,11 +110,16 @@ pub enum Stop {
 }
 
 /// What an adapter shows of a decision that is only asked about, never acted on.
-pub fn preview(gate: &Gate, session: &Session, raw: RawCall) -> Result<(Request, judge::policy::Verdict), String> {
+pub fn preview(
+    gate: &Gate,
+    session: &Session,
+    raw: RawCall,
+) -> Result<(Request, judge::policy::Verdict), String> {
     let scene = Scene::default();
     let rules = gate.rules();
     let facts = scene.facts(gate, session);
-    let request = normalize(raw, &rules.inventory, &facts.borrow()).map_err(|malformed| malformed.to_string())?;
+    let request =
+        normalize(raw, &rules.inventory, &facts.borrow()).map_err(|malformed| malformed.to_string())?;
     let verdict = rules.policy.decide(&request);
     Ok((request, verdict))
 }

@@ -186,7 +186,14 @@ impl Receipt {
         let digest = if result.is_empty() { String::new() } else { judge::digest::hex(result) };
         let ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let detail = detail.chars().take(2_000).collect();
-        let body = Body::Outcome { call: self.call.clone(), status, detail, bytes: result.len(), result: digest, ms };
+        let body = Body::Outcome {
+            call: self.call.clone(),
+            status,
+            detail,
+            bytes: result.len(),
+            result: digest,
+            ms,
+        };
         self.history.note(Some(&self.session), body);
     }
 }
@@ -194,7 +201,11 @@ impl Receipt {
 impl Drop for Receipt {
     fn drop(&mut self) {
         if !self.closed {
-            self.write(Status::Cancelled, "the caller went away before the answer; the effect may have happened", b"");
+            self.write(
+                Status::Cancelled,
+                "the caller went away before the answer; the effect may have happened",
+                b"",
+            );
         }
     }
 }
@@ -205,7 +216,8 @@ pub fn close_orphans(history: &History, orphans: Vec<(Option<String>, String)>) 
     let count = orphans.len();
     for (session, call) in orphans {
         let detail = format!("the gate ended before an answer; found at {}", clock::stamp());
-        let body = Body::Outcome { call, status: Status::Ambiguous, detail, bytes: 0, result: String::new(), ms: 0 };
+        let body =
+            Body::Outcome { call, status: Status::Ambiguous, detail, bytes: 0, result: String::new(), ms: 0 };
         history.note(session.as_deref(), body);
     }
     count

@@ -12,9 +12,9 @@ pub fn tools() -> Value {
     let schema = json!({
         "type": "object",
         "properties": {
-            "token": { "type": "string" }, "behave": { "type": "string" }, "amount": { "type": "integer" },
+            "mark": { "type": "string" }, "behave": { "type": "string" }, "amount": { "type": "integer" },
         },
-        "required": ["token"],
+        "required": ["mark"],
         "additionalProperties": false,
     });
     let tool = |name: &str| json!({ "name": name, "description": "acts", "inputSchema": schema });
@@ -92,8 +92,8 @@ fn serve(folder: &Path, mut out: impl Write) {
 
 /// The answer to a call, unless the answer was already given some other way.
 fn behave(folder: &Path, out: &mut impl Write, id: &Value, params: &Value) -> Option<Value> {
-    let token = params["arguments"]["token"].as_str().unwrap_or_default();
-    let done = json!({ "content": [{ "type": "text", "text": format!("done {token}") }] });
+    let mark = params["arguments"]["mark"].as_str().unwrap_or_default();
+    let done = json!({ "content": [{ "type": "text", "text": format!("done {mark}") }] });
     let answer = |id: &Value, text: &str| {
         let result = json!({ "content": [{ "type": "text", "text": text }] });
         json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string()
@@ -107,7 +107,7 @@ fn behave(folder: &Path, out: &mut impl Write, id: &Value, params: &Value) -> Op
             std::process::exit(9);
         }
         "twice" => {
-            say(out, &answer(id, &format!("done {token}")));
+            say(out, &answer(id, &format!("done {mark}")));
             say(out, &answer(id, "the second answer"));
             None
         }
@@ -117,15 +117,31 @@ fn behave(folder: &Path, out: &mut impl Write, id: &Value, params: &Value) -> Op
             None
         }
         "deep" => {
-            say(out, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{}1{}}}"#, "[".repeat(10_000), "]".repeat(10_000)));
+            say(
+                out,
+                &format!(
+                    r#"{{"jsonrpc":"2.0","id":{id},"result":{}1{}}}"#,
+                    "[".repeat(10_000),
+                    "]".repeat(10_000)
+                ),
+            );
             None
         }
         "huge" => {
-            say(out, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"x":"{}"}}}}"#, "x".repeat(40_000_000)));
+            say(
+                out,
+                &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"x":"{}"}}}}"#, "x".repeat(40_000_000)),
+            );
             None
         }
         "garbage" => {
-            for line in ["not json", "[]", "{\"jsonrpc\":\"1.0\"}", "", "{\"jsonrpc\":\"2.0\",\"id\":null,\"result\":1}"] {
+            for line in [
+                "not json",
+                "[]",
+                "{\"jsonrpc\":\"1.0\"}",
+                "",
+                "{\"jsonrpc\":\"2.0\",\"id\":null,\"result\":1}",
+            ] {
                 say(out, line);
             }
             drop(out.write_all(b"\xff\xfe\n"));

@@ -44,7 +44,13 @@ impl Project {
     pub fn offering(tools: &Value, policy: &str) -> Self {
         let project = Self::bare();
         project.offer(tools);
-        let ran = project.run(&["init", "--yes", "--no-claude-code", "--server", &format!("fix={}", project.server_command())]);
+        let ran = project.run(&[
+            "init",
+            "--yes",
+            "--no-claude-code",
+            "--server",
+            &format!("fix={}", project.server_command()),
+        ]);
         assert_eq!(ran.code, 0, "{ran:?}");
         project.only_policy(policy);
         project
@@ -172,9 +178,12 @@ impl Project {
         text.lines().map(|line| serde_json::from_str(line).expect("the fixture writes whole lines")).collect()
     }
 
-    /// The tokens of those calls.
-    pub fn tokens(&self) -> Vec<String> {
-        self.effects().iter().filter_map(|effect| effect["arguments"]["token"].as_str().map(str::to_owned)).collect()
+    /// The marks of those calls.
+    pub fn marks(&self) -> Vec<String> {
+        self.effects()
+            .iter()
+            .filter_map(|effect| effect["arguments"]["mark"].as_str().map(str::to_owned))
+            .collect()
     }
 
     /// Approvals that wait.
@@ -264,7 +273,8 @@ impl Gate {
             drop(child.wait());
             panic!("the gate did not open: {line}{}", std::fs::read_to_string(&errors).unwrap_or_default());
         };
-        let token = std::fs::read_to_string(ready["token_file"].as_str().expect("a token file")).expect("a token");
+        let token =
+            std::fs::read_to_string(ready["token_file"].as_str().expect("a token file")).expect("a token");
         Self { child, url: ready["url"].as_str().expect("a URL").to_owned(), token, errors }
     }
 
@@ -276,7 +286,10 @@ impl Gate {
 
     /// Ends the gate as an operator would.
     pub fn stop(mut self) -> Option<i32> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+            .expect("a process id");
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the gate was running");
         self.child.wait().expect("the gate ends").code()
     }
@@ -349,11 +362,6 @@ impl Client {
         Self { child, stdin, lines, next: 1, early: Vec::new() }
     }
 
-    /// The relay's process.
-    pub fn pid(&self) -> rustix::process::Pid {
-        i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process id")
-    }
-
     /// Sends bytes as they are; false when nobody reads them any more.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> bool {
         let stdin = self.stdin.as_mut().expect("not closed yet");
@@ -412,7 +420,8 @@ impl Client {
     /// The names listed.
     pub fn tools(&mut self) -> Vec<String> {
         let listed = self.request("tools/list", json!({}));
-        let tools = listed["result"]["tools"].as_array().unwrap_or_else(|| panic!("no list: {listed}")).clone();
+        let tools =
+            listed["result"]["tools"].as_array().unwrap_or_else(|| panic!("no list: {listed}")).clone();
         tools.iter().map(|tool| tool["name"].as_str().unwrap_or_default().to_owned()).collect()
     }
 }
@@ -451,7 +460,10 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The JSON-RPC message in the body, whether plain or as the last event of a stream.
@@ -485,7 +497,8 @@ impl Web {
 
     /// Knows the gate and has no session yet.
     pub fn at(gate: &Gate) -> Self {
-        let address = gate.url.strip_prefix("http://").and_then(|rest| rest.strip_suffix("/mcp")).expect("a URL");
+        let address =
+            gate.url.strip_prefix("http://").and_then(|rest| rest.strip_suffix("/mcp")).expect("a URL");
         Self { address: address.to_owned(), token: gate.token.clone(), session: String::new() }
     }
 
@@ -517,7 +530,8 @@ impl Web {
     pub fn send(&self, method: &str, path: &str, headers: &[(String, String)], body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(&self.address).expect("the gate listens");
         stream.set_read_timeout(Some(Duration::from_secs(PATIENCE_SECONDS_MAX))).expect("a timeout");
-        let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -541,7 +555,9 @@ fn parse(all: &[u8]) -> Answer {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
         .collect();
-    let chunked = headers.iter().any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && value == "chunked");
+    let chunked = headers
+        .iter()
+        .any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && value == "chunked");
     let body = if chunked { unchunked(&all[split + 4..]) } else { all[split + 4..].to_vec() };
     Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() }
 }
@@ -549,7 +565,8 @@ fn parse(all: &[u8]) -> Answer {
 fn unchunked(mut rest: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     while let Some(end) = rest.windows(2).position(|window| window == b"\r\n") {
-        let size = usize::from_str_radix(String::from_utf8_lossy(&rest[..end]).trim(), 16).expect("a chunk size");
+        let size =
+            usize::from_str_radix(String::from_utf8_lossy(&rest[..end]).trim(), 16).expect("a chunk size");
         let data = &rest[end + 2..];
         if size == 0 || data.len() < size {
             break;

@@ -29,9 +29,9 @@ pub fn discover(project: &Path, home: Option<&Path>) -> (Vec<Found>, Vec<String>
             troubles.push(format!("{}: larger than {CLIENT_FILE_BYTES_MAX} bytes; skipped", file.display()));
             continue;
         }
-        let parsed = std::fs::read_to_string(&file).map_err(|error| error.to_string()).and_then(|text| {
-            serde_json::from_str::<Value>(&text).map_err(|error| error.to_string())
-        });
+        let parsed = std::fs::read_to_string(&file)
+            .map_err(|error| error.to_string())
+            .and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string()));
         let value = match parsed {
             Ok(value) => value,
             Err(error) => {
@@ -41,12 +41,16 @@ pub fn discover(project: &Path, home: Option<&Path>) -> (Vec<Found>, Vec<String>
         };
         let pointer = match key {
             Key::Top(name) => format!("/{name}"),
-            Key::Project => format!("/projects/{}/mcpServers", project.display().to_string().replace('~', "~0").replace('/', "~1")),
+            Key::Project => format!(
+                "/projects/{}/mcpServers",
+                project.display().to_string().replace('~', "~0").replace('/', "~1")
+            ),
         };
         for (name, entry) in value.pointer(&pointer).and_then(Value::as_object).into_iter().flatten() {
             match server(entry) {
                 // The gate itself, already put in front.
-                Ok(server) if server.command.first().is_some_and(|program| program.ends_with("bailiwick")) => {}
+                Ok(server)
+                    if server.command.first().is_some_and(|program| program.ends_with("bailiwick")) => {}
                 Ok(server) => {
                     let name = plain_name(name);
                     if !found.iter().any(|known| known.name == name) {
@@ -107,7 +111,8 @@ fn server(entry: &Value) -> Result<Server, &'static str> {
         Some("ws") => return Err("uses WebSocket, which is not supported"),
         _ => {}
     }
-    match entry["url"].as_str().or_else(|| entry["serverUrl"].as_str()).or_else(|| entry["httpUrl"].as_str()) {
+    match entry["url"].as_str().or_else(|| entry["serverUrl"].as_str()).or_else(|| entry["httpUrl"].as_str())
+    {
         Some(url) => Ok(Server { url: Some(expand(url)), headers: pairs("headers"), ..Server::default() }),
         None => Err("has neither `command` nor `url`"),
     }
@@ -124,7 +129,8 @@ fn expand(text: &str) -> String {
             rest = after;
             continue;
         };
-        let (name, default) = name.split_once(":-").map_or((name, None), |(name, default)| (name, Some(default)));
+        let (name, default) =
+            name.split_once(":-").map_or((name, None), |(name, default)| (name, Some(default)));
         match (std::env::var(name), default) {
             (Ok(value), _) => out.push_str(&value),
             (Err(_), Some(default)) => out.push_str(default),
@@ -136,8 +142,11 @@ fn expand(text: &str) -> String {
 }
 
 fn plain_name(name: &str) -> String {
-    let mut plain: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).take(48).collect();
+    let mut plain: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' })
+        .take(48)
+        .collect();
     while plain.contains("__") {
         plain = plain.replace("__", "_");
     }
@@ -153,8 +162,17 @@ mod tests {
     #[test]
     fn what_clients_write_is_read_and_what_cannot_be_served_is_named() {
         let read = |value| server(&value).map_err(str::to_owned);
-        assert_eq!(read(json!({"command": "npx", "args": ["-y", "x"], "env": {"A": "b"}})).expect("ok").command.len(), 3);
-        assert_eq!(read(json!({"type": "http", "url": "http://h/"})).expect("ok").url.as_deref(), Some("http://h/"));
+        assert_eq!(
+            read(json!({"command": "npx", "args": ["-y", "x"], "env": {"A": "b"}}))
+                .expect("ok")
+                .command
+                .len(),
+            3
+        );
+        assert_eq!(
+            read(json!({"type": "http", "url": "http://h/"})).expect("ok").url.as_deref(),
+            Some("http://h/")
+        );
         assert!(read(json!({"type": "sse", "url": "http://h/"})).is_err());
         assert!(read(json!({"command": "x", "disabled": true})).is_err());
         assert!(read(json!({})).is_err());

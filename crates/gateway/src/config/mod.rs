@@ -126,7 +126,9 @@ impl Config {
         for (name, server) in &config.server {
             server.reach().map_err(|why| ConfigError::new(&path, format!("server `{name}`: {why}")))?;
             if !usable_name(name) {
-                let why = format!("server `{name}`: use letters, digits, `-` and single `_` only, at most 48, and not `claude`");
+                let why = format!(
+                    "server `{name}`: use letters, digits, `-` and single `_` only, at most 48, and not `claude`"
+                );
                 return Err(ConfigError::new(&path, why));
             }
         }

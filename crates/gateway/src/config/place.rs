@@ -28,9 +28,16 @@ impl Place {
         let here = std::env::current_dir().map_err(|error| ConfigError::new(Path::new("."), error))?;
         let config = match dir {
             Some(dir) => absolute(&here, dir),
-            None => here.ancestors().map(|folder| folder.join(FOLDER)).find(|folder| folder.is_dir()).ok_or_else(|| {
-                ConfigError::new(&here.join(FOLDER), "there is none here or above; run `bailiwick init` first")
-            })?,
+            None => {
+                here.ancestors().map(|folder| folder.join(FOLDER)).find(|folder| folder.is_dir()).ok_or_else(
+                    || {
+                        ConfigError::new(
+                            &here.join(FOLDER),
+                            "there is none here or above; run `bailiwick init` first",
+                        )
+                    },
+                )?
+            }
         };
         Self::of(config, state)
     }
@@ -113,8 +120,12 @@ impl Place {
             Ok(_) => Err(ConfigError::new(&path, "is no token; remove the file and start again")),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let token = crate::random::token();
-                let mut file =
-                    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(wrong)?;
+                let mut file = std::fs::OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&path)
+                    .map_err(wrong)?;
                 file.write_all(token.as_bytes()).and_then(|()| file.sync_all()).map_err(wrong)?;
                 Ok(token)
             }
@@ -156,8 +167,12 @@ fn data_folder(config: &Path) -> Result<PathBuf, ConfigError> {
 
 /// The project's name and enough of a digest of its path to keep two of the same name apart.
 fn state_name(config: &Path) -> String {
-    let project = config.parent().and_then(Path::file_name).map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let plain: String = project.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(32).collect();
+    let project = config
+        .parent()
+        .and_then(Path::file_name)
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let plain: String =
+        project.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(32).collect();
     let digest = judge::digest::hex(config.as_os_str().as_encoded_bytes());
     format!("{plain}-{}", &digest[..12])
 }

@@ -32,7 +32,11 @@ impl Definition {
         let tree = Tree::parse(raw.get().as_bytes()).map_err(|error| error.to_string())?;
         let name = tree.member("name").and_then(Tree::as_text).unwrap_or_default().to_owned();
         let usable = |c: char| !c.is_control() && !c.is_whitespace();
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(usable) || name.starts_with("mcp:") {
+        if name.is_empty()
+            || name.len() > NAME_BYTES_MAX
+            || !name.chars().all(usable)
+            || name.starts_with("mcp:")
+        {
             return Err(format!("`{}` is no usable tool name", name.escape_debug()));
         }
         match tree.member("inputSchema") {
@@ -68,11 +72,17 @@ pub fn difference(old: &serde_json::Value, new: &serde_json::Value) -> Vec<Strin
     lines
 }
 
-fn compare(path: &str, old: Option<&serde_json::Value>, new: Option<&serde_json::Value>, lines: &mut Vec<String>) {
+fn compare(
+    path: &str,
+    old: Option<&serde_json::Value>,
+    new: Option<&serde_json::Value>,
+    lines: &mut Vec<String>,
+) {
     use serde_json::Value;
     match (old, new) {
         (Some(Value::Object(a)), Some(Value::Object(b))) => {
-            let mut keys: Vec<&String> = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))).collect();
+            let mut keys: Vec<&String> =
+                a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))).collect();
             keys.sort();
             for key in keys {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -95,7 +105,11 @@ fn compare(path: &str, old: Option<&serde_json::Value>, new: Option<&serde_json:
 /// A value with everything invisible spelled out: what hides from a reviewer is what an attacker writes.
 fn visible(value: &serde_json::Value) -> String {
     let shown = |c: char| c.is_ascii_graphic() || c == ' ' || (c.is_alphanumeric() && !is_hidden(c));
-    value.to_string().chars().map(|c| if shown(c) { c.to_string() } else { c.escape_unicode().to_string() }).collect()
+    value
+        .to_string()
+        .chars()
+        .map(|c| if shown(c) { c.to_string() } else { c.escape_unicode().to_string() })
+        .collect()
 }
 
 /// Characters that take part in text without being seen: joiners, direction marks, fillers, tag characters.
@@ -151,7 +165,8 @@ mod tests {
 
     #[test]
     fn a_difference_shows_what_hides() {
-        let lines = difference(&json!({"a": {"b": 1}, "c": [1]}), &json!({"a": {"b": "x\u{200b}"}, "c": [1, 2]}));
+        let lines =
+            difference(&json!({"a": {"b": 1}, "c": [1]}), &json!({"a": {"b": "x\u{200b}"}, "c": [1, 2]}));
         assert_eq!(lines, ["- a.b: 1", "+ a.b: \"x\\u{200b}\"", "+ c[1]: 2"]);
     }
 }

@@ -102,14 +102,19 @@ impl Lock {
     pub fn load(folder: &Path) -> Result<Self, ConfigError> {
         let path = folder.join(FILE);
         let wrong = |why: String| ConfigError::new(&path, why);
-        let text = std::fs::read_to_string(&path).map_err(|error| wrong(format!("{error}; run `bailiwick init` first")))?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| wrong(format!("{error}; run `bailiwick init` first")))?;
         let lock: Self = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         if lock.version != LOCK_VERSION {
-            return Err(wrong(format!("has format version {}, this program knows {LOCK_VERSION}", lock.version)));
+            return Err(wrong(format!(
+                "has format version {}, this program knows {LOCK_VERSION}",
+                lock.version
+            )));
         }
         for (server, reviewed) in &lock.servers {
             for (name, tool) in &reviewed.tools {
-                let read = Definition::read(&crate::wire::frame::raw(&tool.definition)).map_err(|why| wrong(format!("{server}/{name}: {why}")))?;
+                let read = Definition::read(&crate::wire::frame::raw(&tool.definition))
+                    .map_err(|why| wrong(format!("{server}/{name}: {why}")))?;
                 if read.digest != tool.digest || read.name != *name {
                     return Err(wrong(format!(
                         "{server}/{name}: the definition does not match its digest, so it was edited and not reviewed; \

@@ -9,12 +9,12 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 const READS: [&str; 22] = [
-    "get", "list", "read", "search", "find", "show", "query", "fetch", "describe", "count", "lookup", "view", "browse",
-    "check", "status", "stat", "tree", "echo", "info", "inspect", "glob", "grep",
+    "get", "list", "read", "search", "find", "show", "query", "fetch", "describe", "count", "lookup", "view",
+    "browse", "check", "status", "stat", "tree", "echo", "info", "inspect", "glob", "grep",
 ];
 const IRREVERSIBLE: [&str; 19] = [
-    "delete", "remove", "drop", "destroy", "purge", "send", "pay", "publish", "execute", "exec", "run", "deploy",
-    "merge", "buy", "truncate", "wipe", "revoke", "share", "notify",
+    "delete", "remove", "drop", "destroy", "purge", "send", "pay", "publish", "execute", "exec", "run",
+    "deploy", "merge", "buy", "truncate", "wipe", "revoke", "share", "notify",
 ];
 /// Words that are as often a thing as a deed: `refund_create` pays, `refund_list` only looks.
 const THING_OR_DEED: [&str; 8] = ["refund", "transfer", "post", "email", "mail", "invite", "charge", "order"];
@@ -28,9 +28,12 @@ pub fn propose(server: &str, definition: &Definition) -> Reviewed {
     let reads = has(&READS).filter(|_| hint("readOnlyHint") != Some(false));
     let deed = has(&IRREVERSIBLE).or_else(|| has(&THING_OR_DEED).filter(|_| reads.is_none()));
     let (effect, reversible, impact, reason) = match (deed, reads, hint("readOnlyHint")) {
-        (Some(word), _, _) => {
-            (Effect::Write, false, Impact::High, format!("its name says `{word}`, which cannot be taken back"))
-        }
+        (Some(word), _, _) => (
+            Effect::Write,
+            false,
+            Impact::High,
+            format!("its name says `{word}`, which cannot be taken back"),
+        ),
         (None, Some(word), said) => {
             let also = if said == Some(true) { ", and the server says it only reads" } else { "" };
             (Effect::Read, true, Impact::Low, format!("its name says `{word}`{also}"))
@@ -43,7 +46,12 @@ pub fn propose(server: &str, definition: &Definition) -> Reviewed {
             Some(false) => {
                 (Effect::Write, true, Impact::Low, "the server says it writes without destroying".to_owned())
             }
-            _ => (Effect::Write, false, Impact::High, "nothing says that it only reads or can be undone".to_owned()),
+            _ => (
+                Effect::Write,
+                false,
+                Impact::High,
+                "nothing says that it only reads or can be undone".to_owned(),
+            ),
         },
     };
     let mut kinds = BTreeMap::new();
@@ -75,15 +83,24 @@ pub fn claude_code() -> BTreeMap<String, Reviewed> {
 
 fn built_in(definition: &Definition, json: Value, mut kinds: BTreeMap<String, Word<Kind>>) -> Reviewed {
     let (effect, reversible, impact, reason) = match definition.name.as_str() {
-        "Read" | "Glob" | "Grep" | "ListMcpResourcesTool" | "ReadMcpResourceTool" | "ReadMcpResourceDirTool"
-        | "ToolSearch" | "TaskGet" | "TaskList" | "ListAgents" | "CronList" => {
-            (Effect::Read, true, Impact::Low, "reads")
-        }
-        "TodoWrite" | "TaskCreate" | "TaskUpdate" | "TaskStop" | "EnterPlanMode" | "ExitPlanMode" | "AskUserQuestion"
-        | "ReportFindings" | "SendUserMessage" => {
+        "Read"
+        | "Glob"
+        | "Grep"
+        | "ListMcpResourcesTool"
+        | "ReadMcpResourceTool"
+        | "ReadMcpResourceDirTool"
+        | "ToolSearch"
+        | "TaskGet"
+        | "TaskList"
+        | "ListAgents"
+        | "CronList" => (Effect::Read, true, Impact::Low, "reads"),
+        "TodoWrite" | "TaskCreate" | "TaskUpdate" | "TaskStop" | "EnterPlanMode" | "ExitPlanMode"
+        | "AskUserQuestion" | "ReportFindings" | "SendUserMessage" => {
             (Effect::Write, true, Impact::Low, "changes only the session")
         }
-        "Agent" | "Skill" => (Effect::Write, true, Impact::Low, "starts work whose every call is judged by itself"),
+        "Agent" | "Skill" => {
+            (Effect::Write, true, Impact::Low, "starts work whose every call is judged by itself")
+        }
         "Write" | "Edit" | "NotebookEdit" => (Effect::Write, true, Impact::Low, "writes a file"),
         "WebFetch" | "WebSearch" => {
             (Effect::Read, false, Impact::High, "leaves this machine, and what it asks for is seen there")
@@ -141,7 +158,9 @@ fn meanings(schema: &Value, at: &str, depth: usize, kinds: &mut BTreeMap<String,
             }
             Some("array") => {
                 let items = &property["items"];
-                if items["type"] == "string" && let Some(kind) = meaning(name.trim_end_matches('s')) {
+                if items["type"] == "string"
+                    && let Some(kind) = meaning(name.trim_end_matches('s'))
+                {
                     kinds.insert(format!("{path}[]"), Word(kind));
                 }
                 meanings(items, &format!("{path}[]"), depth + 1, kinds);
@@ -155,8 +174,12 @@ fn meaning(name: &str) -> Option<Kind> {
     let words = words(name);
     let last = words.last().map_or("", String::as_str);
     match last {
-        "path" | "file" | "filename" | "filepath" | "directory" | "dir" | "folder" | "cwd" => Some(Kind::Path),
-        "url" | "uri" | "link" | "href" | "endpoint" => (last != "uri" && last != "link").then_some(Kind::Url),
+        "path" | "file" | "filename" | "filepath" | "directory" | "dir" | "folder" | "cwd" => {
+            Some(Kind::Path)
+        }
+        "url" | "uri" | "link" | "href" | "endpoint" => {
+            (last != "uri" && last != "link").then_some(Kind::Url)
+        }
         "host" | "hostname" | "domain" => Some(Kind::Host),
         "command" | "cmd" | "shell" => Some(Kind::Command),
         _ => match name {
@@ -202,9 +225,15 @@ mod tests {
             "targetUrl": {"type": "string"}, "text": {"type": "string"}, "profile": {"type": "string"},
             "edits": {"type": "array", "items": {"type": "object", "properties": {"file": {"type": "string"}}}}}}}));
         let kinds: Vec<(&str, Kind)> = got.kinds.iter().map(|(path, kind)| (path.as_str(), kind.0)).collect();
-        assert_eq!(kinds, [
-            ("edits[].file", Kind::Path), ("file_path", Kind::Path), ("paths[]", Kind::Path), ("targetUrl", Kind::Url),
-        ]);
+        assert_eq!(
+            kinds,
+            [
+                ("edits[].file", Kind::Path),
+                ("file_path", Kind::Path),
+                ("paths[]", Kind::Path),
+                ("targetUrl", Kind::Url),
+            ]
+        );
     }
 
     #[test]

@@ -66,8 +66,11 @@ pub async fn look(server: &Server, project: &Path) -> Result<Found, UpstreamErro
         found.instructions = judge::digest::hex(text.as_bytes());
         found.instructions_text = text;
     }
-    let has_tools =
-        upstream.greeting().result.object("capabilities").is_some_and(|capabilities| capabilities.get("tools").is_some());
+    let has_tools = upstream
+        .greeting()
+        .result
+        .object("capabilities")
+        .is_some_and(|capabilities| capabilities.get("tools").is_some());
     let mut cursor: Option<Box<RawValue>> = None;
     for _ in 0..if has_tools { PAGES_MAX } else { 0 } {
         let params = cursor.take().map(|cursor| Object::default().with("cursor", cursor));
@@ -128,7 +131,9 @@ pub fn accept(lock: &mut Lock, server: &str, change: &Change) {
         Change::Changed(definition, _) => {
             let fresh = propose::propose(server, definition);
             let kept = reviewed.tools.get(&definition.name).filter(|known| {
-                known.effect.0 >= fresh.effect.0 && known.impact.0 >= fresh.impact.0 && (fresh.reversible || !known.reversible)
+                known.effect.0 >= fresh.effect.0
+                    && known.impact.0 >= fresh.impact.0
+                    && (fresh.reversible || !known.reversible)
             });
             let tool = match kept {
                 Some(known) => Reviewed {
@@ -145,7 +150,8 @@ pub fn accept(lock: &mut Lock, server: &str, change: &Change) {
             reviewed.tools.remove(name);
         }
         Change::Instructions(text) => {
-            reviewed.instructions = if text.is_empty() { String::new() } else { judge::digest::hex(text.as_bytes()) };
+            reviewed.instructions =
+                if text.is_empty() { String::new() } else { judge::digest::hex(text.as_bytes()) };
         }
     }
     reviewed.quarantine.remove(change.name());

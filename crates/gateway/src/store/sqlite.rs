@@ -36,7 +36,9 @@ const ANSWERED_KEPT: usize = 1_000;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file was written by a newer version.
-    #[error("{path}: written by a newer version of bailiwick (state {found}, this one knows {known}); upgrade, or start with another --state")]
+    #[error(
+        "{path}: written by a newer version of bailiwick (state {found}, this one knows {known}); upgrade, or start with another --state"
+    )]
     Newer {
         /// The file.
         path: String,
@@ -75,9 +77,10 @@ impl Store {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        let from = usize::try_from(found).ok().filter(|version| *version <= MIGRATIONS.len()).ok_or_else(|| {
-            StoreError::Newer { path: path.display().to_string(), found, known: MIGRATIONS.len() }
-        })?;
+        let from =
+            usize::try_from(found).ok().filter(|version| *version <= MIGRATIONS.len()).ok_or_else(|| {
+                StoreError::Newer { path: path.display().to_string(), found, known: MIGRATIONS.len() }
+            })?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for migration in &MIGRATIONS[from..] {
             transaction.execute_batch(migration)?;

@@ -148,7 +148,9 @@ impl Object {
             Some(_) => return Err(FrameError::Envelope("`id` is neither a string nor an integer")),
         };
         match (self.get("method"), has_id) {
-            (Some(_), _) if self.text("method").is_none() => Err(FrameError::Envelope("`method` is not a string")),
+            (Some(_), _) if self.text("method").is_none() => {
+                Err(FrameError::Envelope("`method` is not a string"))
+            }
             (Some(_), true) => Ok(Kind::Request),
             (Some(_), false) => Ok(Kind::Notification),
             (None, true) if self.get("result").is_some() != self.get("error").is_some() => Ok(Kind::Response),
@@ -165,7 +167,8 @@ impl Object {
 /// An id is a string or an integer (MCP; JSON-RPC 2.0 §4 also allows null and fractions).
 fn usable_id(id: &RawValue) -> bool {
     let text = id.get();
-    text.starts_with('"') || (text.len() <= 20 && text.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit()))
+    text.starts_with('"')
+        || (text.len() <= 20 && text.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// The deepest nesting of lists and objects, strings skipped.
@@ -216,7 +219,13 @@ pub fn notification(method: &str, params: Option<Box<RawValue>>) -> Object {
 
 /// A successful response to `id`.
 pub fn result(id: &RawValue, result: Box<RawValue>) -> Object {
-    Object { members: vec![("jsonrpc".to_owned(), raw("2.0")), ("id".to_owned(), id.to_owned()), ("result".to_owned(), result)] }
+    Object {
+        members: vec![
+            ("jsonrpc".to_owned(), raw("2.0")),
+            ("id".to_owned(), id.to_owned()),
+            ("result".to_owned(), result),
+        ],
+    }
 }
 
 /// An error response; without an id where the request's could not be read.
@@ -260,7 +269,8 @@ impl<'de> Deserialize<'de> for Object {
             next: (String, Box<RawValue>),
             mut map: A,
         ) -> Result<Object, A::Error> {
-            let mut seen: std::collections::HashSet<String> = members.iter().map(|(name, _)| name.clone()).collect();
+            let mut seen: std::collections::HashSet<String> =
+                members.iter().map(|(name, _)| name.clone()).collect();
             let mut next = Some(next);
             while let Some((name, value)) = next {
                 if !seen.insert(name.clone()) {
@@ -294,7 +304,15 @@ mod tests {
         assert!(Object::parse(deep(FRAME_DEPTH_MAX - 1).as_bytes()).is_ok());
         assert!(matches!(Object::parse(deep(FRAME_DEPTH_MAX).as_bytes()), Err(FrameError::TooDeep)));
         assert!(matches!(Object::parse(deep(10_000).as_bytes()), Err(FrameError::TooDeep)));
-        for bad in [&br#"{"a":1,"a":1}"#[..], br#"{"a":1,"\u0061":1}"#, b"{\"a\":\"\xff\"}", b"{", b"1", b"", b"{} {}"] {
+        for bad in [
+            &br#"{"a":1,"a":1}"#[..],
+            br#"{"a":1,"\u0061":1}"#,
+            b"{\"a\":\"\xff\"}",
+            b"{",
+            b"1",
+            b"",
+            b"{} {}",
+        ] {
             assert!(Object::parse(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
         assert!(matches!(Object::parse(b" [{}]"), Err(FrameError::Batch)));
@@ -306,8 +324,16 @@ mod tests {
     #[test]
     fn an_id_is_a_string_or_an_integer() {
         for (id, usable) in [
-            ("1", true), ("-5", true), ("\"a\"", true), ("null", false), ("1.5", false), ("true", false),
-            ("{}", false), ("[1]", false), ("1e3", false), ("123456789012345678901234567890", false),
+            ("1", true),
+            ("-5", true),
+            ("\"a\"", true),
+            ("null", false),
+            ("1.5", false),
+            ("true", false),
+            ("{}", false),
+            ("[1]", false),
+            ("1e3", false),
+            ("123456789012345678901234567890", false),
         ] {
             let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
             let object = Object::parse(text.as_bytes()).expect("an object");

@@ -26,21 +26,84 @@ pub struct Record {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "the field names are the vocabulary; docs/journal.md explains each")]
 pub enum Body {
-    GateStarted { version: String, policy: String, policies: usize, inventory: String, tools: usize },
+    GateStarted {
+        version: String,
+        policy: String,
+        policies: usize,
+        inventory: String,
+        tools: usize,
+    },
     GateStopped,
-    Recovered { torn_bytes: u64, ambiguous: usize },
-    PolicyLoaded { policy: String, policies: usize, inventory: String, tools: usize },
-    SessionOpened { transport: String, agent: String, user: String, client: String, era: String },
+    Recovered {
+        torn_bytes: u64,
+        ambiguous: usize,
+    },
+    PolicyLoaded {
+        policy: String,
+        policies: usize,
+        inventory: String,
+        tools: usize,
+    },
+    SessionOpened {
+        transport: String,
+        agent: String,
+        user: String,
+        client: String,
+        era: String,
+    },
     SessionClosed,
     Decision(Decided),
-    Asked { approval: String, call: String, tool: String, request: String, policy: String, expires_at: i64 },
-    Answered { approval: String, answer: String, by: String, #[serde(default)] reason: String },
-    Outcome { call: String, status: Status, #[serde(default)] detail: String, bytes: usize, result: String, ms: u64 },
-    Quarantined { server: String, tool: String, definition: String, why: String },
-    Reviewed { server: String, tool: String, definition: String, by: String },
-    Sensed { client_call: String, tool: String, event: String },
-    Prompt { bytes: usize, digest: String },
-    Alert { rule: String, detail: String, #[serde(default)] call: String },
+    Asked {
+        approval: String,
+        call: String,
+        tool: String,
+        request: String,
+        policy: String,
+        expires_at: i64,
+    },
+    Answered {
+        approval: String,
+        answer: String,
+        by: String,
+        #[serde(default)]
+        reason: String,
+    },
+    Outcome {
+        call: String,
+        status: Status,
+        #[serde(default)]
+        detail: String,
+        bytes: usize,
+        result: String,
+        ms: u64,
+    },
+    Quarantined {
+        server: String,
+        tool: String,
+        definition: String,
+        why: String,
+    },
+    Reviewed {
+        server: String,
+        tool: String,
+        definition: String,
+        by: String,
+    },
+    Sensed {
+        client_call: String,
+        tool: String,
+        event: String,
+    },
+    Prompt {
+        bytes: usize,
+        digest: String,
+    },
+    Alert {
+        rule: String,
+        detail: String,
+        #[serde(default)]
+        call: String,
+    },
 }
 
 /// A decision on one call, durable before any effect of that call.

@@ -94,7 +94,12 @@ impl Hooks {
             }
             "ConfigChange" => {
                 let file = event.body.text("file_path").unwrap_or_default();
-                self.alert(&followed, "settings-changed", &format!("the client's settings changed in {file}; refused"), "");
+                self.alert(
+                    &followed,
+                    "settings-changed",
+                    &format!("the client's settings changed in {file}; refused"),
+                    "",
+                );
                 verdict::block("settings cannot change while the gate guards this session; start a new one")
             }
             "SessionEnd" => {
@@ -153,7 +158,10 @@ impl Hooks {
                 let why = permit.verdict().to_string();
                 // The client acts on this permit; its receipt is closed by the events that follow.
                 drop(permit);
-                followed.remember(event.use_id, Judged { tool: event.tool, input: input.canonical(), receipt: Some(receipt) });
+                followed.remember(
+                    event.use_id,
+                    Judged { tool: event.tool, input: input.canonical(), receipt: Some(receipt) },
+                );
                 verdict::allow(&why)
             }
             Err(Stop::Denied(denied)) => verdict::deny(&format!("{} (record {})", denied.why, denied.call)),
@@ -170,8 +178,18 @@ impl Hooks {
             self.alert(followed, "ungated-server", &why, &event.use_id);
             return verdict::deny(&why);
         };
-        self.note(followed, Body::Sensed { client_call: event.use_id.clone(), tool: known.to_string(), event: "hook".to_owned() });
-        followed.remember(event.use_id.clone(), Judged { tool: event.tool.clone(), input: input.canonical(), receipt: None });
+        self.note(
+            followed,
+            Body::Sensed {
+                client_call: event.use_id.clone(),
+                tool: known.to_string(),
+                event: "hook".to_owned(),
+            },
+        );
+        followed.remember(
+            event.use_id.clone(),
+            Judged { tool: event.tool.clone(), input: input.canonical(), receipt: None },
+        );
         verdict::allow("the gate decides on this call where it is served")
     }
 
@@ -182,7 +200,10 @@ impl Hooks {
             None => Some(("unjudged-call", format!("`{}` ran without a decision of the gate", event.tool))),
             Some(judged) if judged.tool != event.tool || judged.input != input => Some((
                 "input-mismatch",
-                format!("mismatch: `{}` ran with another input than the gate judged; another hook rewrote it", event.tool),
+                format!(
+                    "mismatch: `{}` ran with another input than the gate judged; another hook rewrote it",
+                    event.tool
+                ),
             )),
             Some(judged) if judged.receipt.is_none() && !self.gate.saw(&event.use_id) => Some((
                 "ungated-answer",
@@ -254,7 +275,8 @@ impl Followed {
     fn too_old(&self, event: &Event) -> Option<String> {
         let mut known = locked(&self.too_old);
         if known.is_none() {
-            let version = event.body.text("transcript_path").and_then(|path| client_version(Path::new(&path)))?;
+            let version =
+                event.body.text("transcript_path").and_then(|path| client_version(Path::new(&path)))?;
             let old = version < CLIENT_VERSION_MIN;
             let [a, b, c] = version;
             let [x, y, z] = CLIENT_VERSION_MIN;
@@ -299,7 +321,10 @@ fn served(name: &str) -> impl Iterator<Item = ToolName> {
         let (server, tool) = name.split_once("__")?;
         Some(ToolName { server: server.to_owned(), tool: tool.to_owned() })
     };
-    let through_all = name.split_once("__").filter(|(client, _)| client.ends_with("bailiwick")).and_then(|(_, rest)| split(rest));
+    let through_all = name
+        .split_once("__")
+        .filter(|(client, _)| client.ends_with("bailiwick"))
+        .and_then(|(_, rest)| split(rest));
     [through_all, split(name)].into_iter().flatten()
 }
 

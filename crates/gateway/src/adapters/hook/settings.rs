@@ -6,8 +6,15 @@ use std::path::Path;
 
 /// Events the gate hears, each failing closed.
 const EVENTS: [&str; 9] = [
-    "PreToolUse", "PostToolUse", "PostToolUseFailure", "PostToolBatch", "UserPromptSubmit", "SessionStart",
-    "SessionEnd", "ConfigChange", "PermissionRequest",
+    "PreToolUse",
+    "PostToolUse",
+    "PostToolUseFailure",
+    "PostToolBatch",
+    "UserPromptSubmit",
+    "SessionStart",
+    "SessionEnd",
+    "ConfigChange",
+    "PermissionRequest",
 ];
 
 /// Managed settings for a client whose hooks run `program` for the gate in `config` and `state`. A held call may wait
@@ -24,7 +31,8 @@ pub fn settings(program: &Path, config: &Path, state: &Path, wait_seconds: u64) 
             "onFailure": "block",
         }]}])
     };
-    let hooks: serde_json::Map<_, _> = EVENTS.iter().map(|event| ((*event).to_owned(), hook(event))).collect();
+    let hooks: serde_json::Map<_, _> =
+        EVENTS.iter().map(|event| ((*event).to_owned(), hook(event))).collect();
     let [major, minor, patch] = super::CLIENT_VERSION_MIN;
     json!({
         "requiredMinimumVersion": format!("{major}.{minor}.{patch}"),

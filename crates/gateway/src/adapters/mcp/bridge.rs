@@ -1,7 +1,7 @@
 //! What one era says in the other's words. Pure: objects in, objects out, and nothing that both eras share is touched.
 
 use super::upstream::{Era, Greeting, LEGACY, MODERN, meta};
-use super::{INVALID_PARAMS, INTERNAL_ERROR};
+use super::{INTERNAL_ERROR, INVALID_PARAMS};
 use crate::wire::frame::{Object, raw};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -76,7 +76,10 @@ pub fn initialized(up: &Greeting, asked: &str) -> Object {
                 .unwrap_or_else(|| raw(json!({ "name": "server", "version": "0" })));
             let mut result = Object::default()
                 .with("protocolVersion", raw(spoken(asked)))
-                .with("capabilities", up.result.get("capabilities").map_or_else(|| raw(json!({})), RawValue::to_owned))
+                .with(
+                    "capabilities",
+                    up.result.get("capabilities").map_or_else(|| raw(json!({})), RawValue::to_owned),
+                )
                 .with("serverInfo", info);
             if let Some(instructions) = up.result.get("instructions") {
                 result.set("instructions", instructions.to_owned());
@@ -137,7 +140,8 @@ pub fn united<'a>(servers: impl IntoIterator<Item = &'a Greeting>) -> Value {
 
 /// A request of a legacy server as one entry of a modern `inputRequests`.
 pub fn input_request(method: &str, params: Option<&RawValue>) -> Value {
-    let mut params: Value = params.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_else(|| json!({}));
+    let mut params: Value =
+        params.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_else(|| json!({}));
     if let Some(members) = params.as_object_mut() {
         for name in ["_meta", "task", "elicitationId"] {
             members.remove(name);
@@ -164,8 +168,12 @@ mod tests {
 
     fn greeting(era: Era) -> Greeting {
         let result = match era {
-            Era::Legacy => object(r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{},"tasks":{}},"serverInfo":{"name":"s","version":"1"},"instructions":"i","x":1}"#),
-            Era::Modern => object(r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s","version":"1"}},"ttlMs":9,"cacheScope":"public"}"#),
+            Era::Legacy => object(
+                r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{},"tasks":{}},"serverInfo":{"name":"s","version":"1"},"instructions":"i","x":1}"#,
+            ),
+            Era::Modern => object(
+                r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s","version":"1"}},"ttlMs":9,"cacheScope":"public"}"#,
+            ),
         };
         Greeting { era, result }
     }
@@ -178,7 +186,12 @@ mod tests {
             (legacy, Era::Legacy, Era::Legacy, legacy),
             (modern, Era::Modern, Era::Modern, modern),
             (modern, Era::Modern, Era::Legacy, r#"{"content":[]}"#),
-            (legacy, Era::Legacy, Era::Modern, r#"{"content":[],"structuredContent":{"a":1.0},"x":1,"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s","version":"1"}}}"#),
+            (
+                legacy,
+                Era::Legacy,
+                Era::Modern,
+                r#"{"content":[],"structuredContent":{"a":1.0},"x":1,"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s","version":"1"}}}"#,
+            ),
         ] {
             assert_eq!(result(object(text), &greeting(up), down, false).to_raw().get(), want);
         }
@@ -187,8 +200,14 @@ mod tests {
     #[test]
     fn greetings_are_translated() {
         let text = initialized(&greeting(Era::Modern), "2025-03-26").to_raw().get().to_owned();
-        assert_eq!(text, r#"{"protocolVersion":"2025-03-26","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}"#);
-        assert_eq!(initialized(&greeting(Era::Legacy), "x").text("protocolVersion").as_deref(), Some("2025-06-18"));
+        assert_eq!(
+            text,
+            r#"{"protocolVersion":"2025-03-26","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}"#
+        );
+        assert_eq!(
+            initialized(&greeting(Era::Legacy), "x").text("protocolVersion").as_deref(),
+            Some("2025-06-18")
+        );
         let found = discovered(&greeting(Era::Legacy));
         assert_eq!(found.object("capabilities").expect("an object").to_raw().get(), r#"{"tools":{}}"#);
         assert_eq!(found.get("ttlMs").expect("a hint").get(), "0");

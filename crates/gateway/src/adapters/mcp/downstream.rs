@@ -5,9 +5,9 @@ use super::bridge;
 use super::link::{Ask, Lane, Link};
 use super::upstream::{Client, Era, Inbound, MODERN, UpstreamError, meta};
 use super::{DENIED, INTERNAL_ERROR, METHOD_NOT_FOUND};
+use crate::facts::Scene;
 use crate::gate::{Gate, SessionGuard};
 use crate::pipeline::{self, Stop};
-use crate::facts::Scene;
 use crate::receipt::{Failed, Output};
 use crate::session::Session;
 use crate::wire::frame::{self, Kind, Object, raw};
@@ -167,9 +167,12 @@ impl Downstream {
             found.filter(|raw| raw.get().starts_with('{')).map(RawValue::to_owned)
         };
         let client = Client {
-            capabilities: pick(about.get(meta::CAPABILITIES), params.get("capabilities")).unwrap_or(own.capabilities),
+            capabilities: pick(about.get(meta::CAPABILITIES), params.get("capabilities"))
+                .unwrap_or(own.capabilities),
             info: pick(about.get(meta::CLIENT), params.get("clientInfo")).unwrap_or(own.info),
-            version: params.text("protocolVersion").map_or(own.version, |asked| bridge::spoken(&asked).to_owned()),
+            version: params
+                .text("protocolVersion")
+                .map_or(own.version, |asked| bridge::spoken(&asked).to_owned()),
         };
         (if is_modern { Era::Modern } else { Era::Legacy }, client)
     }
@@ -177,6 +180,11 @@ impl Downstream {
     /// Era of this client.
     pub fn era(&self) -> Era {
         self.era
+    }
+
+    /// The handshake version this client asked for.
+    pub fn client_version(&self) -> &str {
+        &self.client.version
     }
 
     /// Ends everything this session started.
@@ -212,7 +220,12 @@ impl Downstream {
                 return Some(frame::error(Some(&id), INTERNAL_ERROR, &text, None));
             }
             if running.contains_key(&key) {
-                return Some(frame::error(Some(&id), super::INVALID_REQUEST, "this id is under way already", None));
+                return Some(frame::error(
+                    Some(&id),
+                    super::INVALID_REQUEST,
+                    "this id is under way already",
+                    None,
+                ));
             }
             running.insert(key.clone(), cancelled.clone());
         }
@@ -285,7 +298,11 @@ impl Downstream {
         let (link, messages) = Link::open(&self.gate, server, &self.client, self.era).await?;
         tokio::spawn(listen(Arc::downgrade(self), link.clone(), messages, self.ended.clone()));
         if link.era() == Era::Modern {
-            let kinds = [("tools", "toolsListChanged"), ("prompts", "promptsListChanged"), ("resources", "resourcesListChanged")];
+            let kinds = [
+                ("tools", "toolsListChanged"),
+                ("prompts", "promptsListChanged"),
+                ("resources", "resourcesListChanged"),
+            ];
             let wanted: serde_json::Map<_, _> = kinds
                 .iter()
                 .filter(|(capability, _)| link.has(&format!("/{capability}/listChanged")))
@@ -313,7 +330,15 @@ impl Downstream {
 
     /// Brings a message that a server sent by itself to the client.
     async fn inbound(self: &Arc<Self>, link: &Arc<Link>, inbound: Inbound) {
-        let Inbound { message, related } = inbound;
+        let (message, related) = match inbound {
+            Inbound::Message { message, related } => (message, related),
+            Inbound::Paused { related, retry_ms } => {
+                if let Some(call) = link.call(Some(related)) {
+                    call.lane.pause(retry_ms).await;
+                }
+                return;
+            }
+        };
         if matches!(message.kind(), Ok(Kind::Request)) {
             let (this, link) = (self.clone(), link.clone());
             tokio::spawn(async move { this.question(&link, message, related).await });
@@ -351,7 +376,8 @@ impl Downstream {
             (Era::Legacy, Some(call)) if related.is_some() => call.lane.send(message).await,
             (Era::Legacy, _) => self.lane.offer(message),
             (Era::Modern, Some(call)) => {
-                let level = message.object("params").and_then(|params| params.text("level")).unwrap_or_default();
+                let level =
+                    message.object("params").and_then(|params| params.text("level")).unwrap_or_default();
                 let wanted = call.log_level.as_deref();
                 if wanted.is_some_and(|wanted| bridge::log_rank(&level) >= bridge::log_rank(wanted)) {
                     call.lane.send(message).await;
@@ -393,7 +419,8 @@ impl Downstream {
                 _ => false,
             };
             if wants {
-                let about = bare.object("_meta").unwrap_or_default().with(meta::SUBSCRIPTION, listen.id.clone());
+                let about =
+                    bare.object("_meta").unwrap_or_default().with(meta::SUBSCRIPTION, listen.id.clone());
                 let params = bare.clone().with("_meta", about.to_raw());
                 listen.lane.offer(message.clone().with("params", params.to_raw()));
             }
@@ -402,7 +429,8 @@ impl Downstream {
 
     /// A server takes back its question.
     async fn withdrawn(&self, link: &Link, message: &Object) {
-        let Some(id) = message.object("params").and_then(|params| params.get("requestId").map(|id| id.get().to_owned()))
+        let Some(id) =
+            message.object("params").and_then(|params| params.get("requestId").map(|id| id.get().to_owned()))
         else {
             return;
         };
@@ -452,17 +480,23 @@ impl Downstream {
         };
         let era = self.era;
         let scene = Scene::default();
-        let asked = pipeline::call(&self.gate, &self.session, self.session.call(name, arguments), &scene, |permit| async move {
-            drop(permit);
-            let answer = match (era, asks) {
-                (Era::Legacy, _) => self.ask_legacy(&lane, method, params, origin).await,
-                (Era::Modern, Some(asks)) => ask_modern(&asks, method, params).await,
-                (Era::Modern, None) => Err("the client cannot be asked outside of a call".to_owned()),
-            };
-            answer
-                .map(|answer| Labeled::new(Bytes(answer), source))
-                .map_err(|why| Failed::new(Status::Failed, why))
-        });
+        let asked = pipeline::call(
+            &self.gate,
+            &self.session,
+            self.session.call(name, arguments),
+            &scene,
+            |permit| async move {
+                drop(permit);
+                let answer = match (era, asks) {
+                    (Era::Legacy, _) => self.ask_legacy(&lane, method, params, origin).await,
+                    (Era::Modern, Some(asks)) => ask_modern(&asks, method, params).await,
+                    (Era::Modern, None) => Err("the client cannot be asked outside of a call".to_owned()),
+                };
+                answer
+                    .map(|answer| Labeled::new(Bytes(answer), source))
+                    .map_err(|why| Failed::new(Status::Failed, why))
+            },
+        );
         match asked.await {
             Ok(released) => Ok(released.value.0),
             Err(stop) => Err(refusal(&stop)),
@@ -489,24 +523,32 @@ impl Downstream {
         };
         match (answer.get("result"), answer.object("error")) {
             (Some(result), _) => Ok(result.to_owned()),
-            (None, error) => {
-                Err(error.and_then(|error| error.text("message")).unwrap_or_else(|| "the client refused".to_owned()))
-            }
+            (None, error) => Err(error
+                .and_then(|error| error.text("message"))
+                .unwrap_or_else(|| "the client refused".to_owned())),
         }
     }
 
     /// A notification of a method this version does not know: passed on if policy permits `mcp:other`.
     async fn unknown_notification(self: &Arc<Self>, method: &str, params: Object) {
         for link in self.open_links().await {
-            let Ok((name, arguments)) = operation(&link.server, method, Some(&params.to_raw())) else { return };
+            let Ok((name, arguments)) = operation(&link.server, method, Some(&params.to_raw())) else {
+                return;
+            };
             let source = name.clone();
             let scene = Scene::default();
-            let sent = pipeline::call(&self.gate, &self.session, self.session.call(name, arguments), &scene, |permit| async {
-                drop(permit);
-                let sent = link.upstream.notify(method, Some(params.clone())).await;
-                sent.map(|()| Labeled::new(Bytes(raw(serde_json::json!({}))), source))
-                    .map_err(|error| Failed::new(Status::Failed, error.to_string()))
-            });
+            let sent = pipeline::call(
+                &self.gate,
+                &self.session,
+                self.session.call(name, arguments),
+                &scene,
+                |permit| async {
+                    drop(permit);
+                    let sent = link.upstream.notify(method, Some(params.clone())).await;
+                    sent.map(|()| Labeled::new(Bytes(raw(serde_json::json!({}))), source))
+                        .map_err(|error| Failed::new(Status::Failed, error.to_string()))
+                },
+            );
             drop(sent.await);
         }
     }
@@ -547,13 +589,22 @@ pub(super) fn operation(
     };
     members.retain(|(name, _)| name != "_meta");
     let known = [
-        "resources/read", "resources/subscribe", "prompts/get", "completion/complete", "logging/setLevel",
-        "sampling/createMessage", "elicitation/create", "roots/list",
+        "resources/read",
+        "resources/subscribe",
+        "prompts/get",
+        "completion/complete",
+        "logging/setLevel",
+        "sampling/createMessage",
+        "elicitation/create",
+        "roots/list",
     ];
     let (tool, members) = if known.contains(&method) {
         (format!("mcp:{method}"), members)
     } else {
-        let whole = vec![("method".to_owned(), Tree::Text(method.to_owned())), ("params".to_owned(), Tree::Map(members))];
+        let whole = vec![
+            ("method".to_owned(), Tree::Text(method.to_owned())),
+            ("params".to_owned(), Tree::Map(members)),
+        ];
         ("mcp:other".to_owned(), whole)
     };
     Ok((ToolName { server: server.to_owned(), tool }, Tree::Map(members)))
@@ -562,7 +613,9 @@ pub(super) fn operation(
 /// How a call that ended without a result is answered.
 pub(super) fn refusal(stop: &Stop) -> Refusal {
     match stop {
-        Stop::Denied(denied) => Refusal::new(DENIED, format!("denied by the gate: {} (record {})", denied.why, denied.call)),
+        Stop::Denied(denied) => {
+            Refusal::new(DENIED, format!("denied by the gate: {} (record {})", denied.why, denied.call))
+        }
         Stop::Failed(failed) => Refusal::new(INTERNAL_ERROR, failed.detail.clone()),
     }
 }
@@ -581,7 +634,11 @@ pub(super) fn unsupported_version(asked: &str) -> Refusal {
     }
 }
 
-async fn ask_modern(asks: &mpsc::Sender<Ask>, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, String> {
+async fn ask_modern(
+    asks: &mpsc::Sender<Ask>,
+    method: &str,
+    params: Option<&RawValue>,
+) -> Result<Box<RawValue>, String> {
     let (answer, answered) = oneshot::channel();
     let ask = Ask { request: bridge::input_request(method, params), answer };
     asks.send(ask).await.map_err(|_| "the client has gone".to_owned())?;

@@ -2,7 +2,7 @@
 //! Nobody gets past the first screen without a permitted host, origin and bearer token.
 
 use super::downstream::{Arrival, Downstream, Endpoint};
-use super::link::Lane;
+use super::link::{Lane, Parcel};
 use super::upstream::{Era, LEGACY, meta};
 use super::{HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR};
 use crate::gate::Gate;
@@ -15,7 +15,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use base64::Engine;
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{
+    ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +31,8 @@ const SESSIONS_MAX: usize = 512;
 const IDLE_SECONDS_MAX: u64 = 12 * 3_600;
 /// Messages that wait for a client to read.
 const LANE_MESSAGES_MAX: usize = 256;
+/// Streams of one session that are closed to be asked for again.
+const SHELF_MAX: usize = 64;
 /// How long an answer may take before its stream is opened, in seconds; then comments keep it alive.
 const KEEP_ALIVE_SECONDS: u64 = 15;
 
@@ -41,21 +45,23 @@ pub struct Http {
     sessions: Mutex<HashMap<String, Session>>,
 }
 
+/// Exchanges by the name of their stream.
+type Shelf = Arc<Mutex<HashMap<String, Exchange>>>;
+
 struct Session {
     client: Arc<Downstream>,
     endpoint: Endpoint,
     /// The session's own stream, while no client reads it.
-    stream: Arc<Mutex<Option<mpsc::Receiver<Object>>>>,
+    stream: Arc<Mutex<Option<mpsc::Receiver<Parcel>>>>,
+    /// Answers whose stream was closed to be asked for again.
+    shelf: Shelf,
     used: Instant,
 }
 
 /// The routes of `gate`, for clients that hold `token` and ask for one of `hosts`.
 pub fn router(gate: Arc<Gate>, token: String, hosts: Vec<String>) -> Router {
     let http = Arc::new(Http { gate, token, hosts, sessions: Mutex::default() });
-    Router::new()
-        .route("/mcp", any(all))
-        .route("/mcp/{server}", any(one))
-        .with_state(http)
+    Router::new().route("/mcp", any(all)).route("/mcp/{server}", any(one)).with_state(http)
 }
 
 async fn all(State(http): State<Arc<Http>>, request: Request) -> Response {
@@ -72,7 +78,12 @@ impl Http {
         if let Endpoint::One(server) = &endpoint
             && !self.gate.config.server.contains_key(server)
         {
-            return Err(refuse(StatusCode::NOT_FOUND, None, METHOD_NOT_FOUND, "no such server is configured"));
+            return Err(refuse(
+                StatusCode::NOT_FOUND,
+                None,
+                METHOD_NOT_FOUND,
+                "no such server is configured",
+            ));
         }
         match *request.method() {
             Method::POST => self.post(endpoint, request).await,
@@ -103,13 +114,17 @@ impl Http {
         let given = one_header(headers, &AUTHORIZATION).unwrap_or_default();
         let token = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let same = token.is_some_and(|(_, token)| {
-            aws_lc_rs::constant_time::verify_slices_are_equal(token.trim().as_bytes(), self.token.as_bytes()).is_ok()
+            aws_lc_rs::constant_time::verify_slices_are_equal(token.trim().as_bytes(), self.token.as_bytes())
+                .is_ok()
         });
         if same {
             return Ok(());
         }
-        let mut refused = refuse(StatusCode::UNAUTHORIZED, None, INVALID_REQUEST, "a bearer token is required");
-        refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"bailiwick\""));
+        let mut refused =
+            refuse(StatusCode::UNAUTHORIZED, None, INVALID_REQUEST, "a bearer token is required");
+        refused
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"bailiwick\""));
         Err(refused)
     }
 
@@ -126,17 +141,25 @@ impl Http {
         let headers = parts.headers;
         let kind = one_header(&headers, &CONTENT_TYPE).unwrap_or_default();
         if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
-            return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, INVALID_REQUEST, "send application/json"));
+            return Err(refuse(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                None,
+                INVALID_REQUEST,
+                "send application/json",
+            ));
         }
-        let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-        let takes = |kind: &str| accept.is_empty() || accept.iter().any(|given| given.contains(kind) || given.contains("*/*"));
+        let accept: Vec<&str> =
+            headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+        let takes = |kind: &str| {
+            accept.is_empty() || accept.iter().any(|given| given.contains(kind) || given.contains("*/*"))
+        };
         if !takes("application/json") && !takes("application/*") {
             let why = "accept application/json and text/event-stream";
             return Err(refuse(StatusCode::NOT_ACCEPTABLE, None, INVALID_REQUEST, why));
         }
-        let body = axum::body::to_bytes(body, FRAME_BYTES_MAX)
-            .await
-            .map_err(|_| refuse(StatusCode::PAYLOAD_TOO_LARGE, None, INVALID_REQUEST, &FrameError::TooLarge.to_string()))?;
+        let body = axum::body::to_bytes(body, FRAME_BYTES_MAX).await.map_err(|_| {
+            refuse(StatusCode::PAYLOAD_TOO_LARGE, None, INVALID_REQUEST, &FrameError::TooLarge.to_string())
+        })?;
         let bad = |error: &FrameError| {
             let code = if matches!(error, FrameError::Syntax(_)) { PARSE_ERROR } else { INVALID_REQUEST };
             refuse(StatusCode::BAD_REQUEST, None, code, &error.to_string())
@@ -176,7 +199,16 @@ impl Http {
             receiving.receive(message, Arrival { lane: Lane(sender), key: None, param_headers: None }).await
         });
         // A legacy client that goes away has not cancelled: the task goes on without a listener.
-        let mut response = Exchange { messages, task: Some(task), abort: false }.answer(|_| StatusCode::OK).await;
+        // Legacy servers answer in streams, and some clients only look there.
+        let streams = headers
+            .get_all(ACCEPT)
+            .iter()
+            .any(|value| value.to_str().is_ok_and(|value| value.contains("text/event-stream")));
+        // Streams that can be taken up again came with 2025-11-25.
+        let shelf = self.sessions().get(&name).map(|session| session.shelf.clone());
+        let shelf = shelf.filter(|_| client.client_version() == LEGACY[0]);
+        let exchange = Exchange { messages, task: Some(task), abort: false, shelf };
+        let mut response = exchange.answer(!streams, |_| StatusCode::OK).await;
         if opens {
             if response.extensions().get::<Errored>().is_some() {
                 self.close(&name);
@@ -223,9 +255,13 @@ impl Http {
         let (sender, messages) = mpsc::channel(LANE_MESSAGES_MAX);
         let task = tokio::spawn(async move {
             let key = Some(crate::random::name("r"));
-            client.receive(message, Arrival { lane: Lane(sender), key, param_headers: Some(param_headers) }).await
+            client
+                .receive(message, Arrival { lane: Lane(sender), key, param_headers: Some(param_headers) })
+                .await
         });
-        Ok(Exchange { messages, task: Some(task), abort: true }.answer(modern_status).await)
+        Ok(Exchange { messages, task: Some(task), abort: true, shelf: None }
+            .answer(true, modern_status)
+            .await)
     }
 
     fn get(self: &Arc<Self>, endpoint: &Endpoint, headers: &HeaderMap) -> Result<Response, Response> {
@@ -233,38 +269,71 @@ impl Http {
         if version.is_some_and(|version| !LEGACY.contains(&version)) {
             return Err(not_allowed());
         }
-        if !one_header(headers, &ACCEPT).is_some_and(|accept| accept.contains("text/event-stream") || accept.contains("*/*")) {
-            return Err(refuse(StatusCode::NOT_ACCEPTABLE, None, INVALID_REQUEST, "accept text/event-stream"));
+        if !one_header(headers, &ACCEPT)
+            .is_some_and(|accept| accept.contains("text/event-stream") || accept.contains("*/*"))
+        {
+            return Err(refuse(
+                StatusCode::NOT_ACCEPTABLE,
+                None,
+                INVALID_REQUEST,
+                "accept text/event-stream",
+            ));
         }
         let (name, _) = self.session(headers, endpoint)?;
+        if let Some(event) = one_header(headers, &HeaderName::from_static("last-event-id")) {
+            let shelf = self.sessions().get(&name).map(|session| session.shelf.clone());
+            let exchange = shelf.as_ref().and_then(|shelf| locked(shelf).remove(event));
+            if let Some(mut exchange) = exchange {
+                exchange.shelf = shelf;
+                return Ok(exchange.stream(VecDeque::new()));
+            }
+        }
         let slot = self.sessions().get(&name).map(|session| session.stream.clone());
         let messages = slot.as_ref().and_then(|slot| locked(slot).take());
         let (Some(slot), Some(messages)) = (slot, messages) else {
-            return Err(refuse(StatusCode::CONFLICT, None, INVALID_REQUEST, "the session's stream is open already"));
+            return Err(refuse(
+                StatusCode::CONFLICT,
+                None,
+                INVALID_REQUEST,
+                "the session's stream is open already",
+            ));
         };
         let mut returned = Returned { slot, messages: Some(messages) };
         let stream = futures_util::stream::poll_fn(move |context| {
             let Some(messages) = returned.messages.as_mut() else { return std::task::Poll::Ready(None) };
-            messages.poll_recv(context).map(|message| message.map(|message| event(&message)))
+            match std::task::ready!(messages.poll_recv(context)) {
+                Some(Parcel::Message(message)) => std::task::Poll::Ready(Some(event(&message))),
+                Some(Parcel::Pause(_)) => std::task::Poll::Ready(Some(keep_alive())),
+                None => std::task::Poll::Ready(None),
+            }
         });
         Ok(event_stream(Body::from_stream(stream)))
     }
 
     fn delete(&self, headers: &HeaderMap) -> Result<Response, Response> {
         match one_header(headers, &HeaderName::from_static("mcp-session-id")) {
-            Some(name) if !name.starts_with("modern ") && self.close(name) => Ok(StatusCode::OK.into_response()),
+            Some(name) if !name.starts_with("modern ") && self.close(name) => {
+                Ok(StatusCode::OK.into_response())
+            }
             Some(_) => Err(no_session()),
             None => Err(not_allowed()),
         }
     }
 
-    fn open(&self, name: String, endpoint: Endpoint, era: Era, about: super::upstream::Client) -> (String, Arc<Downstream>) {
+    fn open(
+        &self,
+        name: String,
+        endpoint: Endpoint,
+        era: Era,
+        about: super::upstream::Client,
+    ) -> (String, Arc<Downstream>) {
         let (sender, messages) = mpsc::channel(LANE_MESSAGES_MAX);
         let client = Downstream::begin(&self.gate, "http", endpoint.clone(), era, about, Lane(sender));
         let session = Session {
             client: client.clone(),
             endpoint,
             stream: Arc::new(Mutex::new(Some(messages))),
+            shelf: Shelf::default(),
             used: Instant::now(),
         };
         let mut sessions = self.sessions();
@@ -276,7 +345,8 @@ impl Http {
             kept
         });
         if sessions.len() >= SESSIONS_MAX
-            && let Some(oldest) = sessions.iter().min_by_key(|(_, session)| session.used).map(|(name, _)| name.clone())
+            && let Some(oldest) =
+                sessions.iter().min_by_key(|(_, session)| session.used).map(|(name, _)| name.clone())
             && let Some(session) = sessions.remove(&oldest)
         {
             session.client.end();
@@ -285,12 +355,24 @@ impl Http {
         (name, client)
     }
 
-    fn session(&self, headers: &HeaderMap, endpoint: &Endpoint) -> Result<(String, Arc<Downstream>), Response> {
+    fn session(
+        &self,
+        headers: &HeaderMap,
+        endpoint: &Endpoint,
+    ) -> Result<(String, Arc<Downstream>), Response> {
         let name = one_header(headers, &HeaderName::from_static("mcp-session-id")).ok_or_else(|| {
-            refuse(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, "begin with `initialize`, then send Mcp-Session-Id")
+            refuse(
+                StatusCode::BAD_REQUEST,
+                None,
+                INVALID_REQUEST,
+                "begin with `initialize`, then send Mcp-Session-Id",
+            )
         })?;
         let mut sessions = self.sessions();
-        match sessions.get_mut(name).filter(|session| session.endpoint == *endpoint && !name.starts_with("modern ")) {
+        match sessions
+            .get_mut(name)
+            .filter(|session| session.endpoint == *endpoint && !name.starts_with("modern "))
+        {
             Some(session) => {
                 session.used = Instant::now();
                 Ok((name.to_owned(), session.client.clone()))
@@ -311,10 +393,12 @@ impl Http {
 
 /// One request being answered: what its call sends on the way, and its response.
 struct Exchange {
-    messages: mpsc::Receiver<Object>,
+    messages: mpsc::Receiver<Parcel>,
     task: Option<JoinHandle<Option<Object>>>,
     /// Whether a client that goes away has cancelled.
     abort: bool,
+    /// Where this goes when its stream is closed to be asked for again.
+    shelf: Option<Shelf>,
 }
 
 /// Marks a response whose request was cancelled and has no answer.
@@ -323,6 +407,15 @@ struct Unanswered;
 /// Marks a response that holds a JSON-RPC error.
 #[derive(Clone)]
 struct Errored;
+
+/// The next thing that happens in an exchange.
+enum Step {
+    Message(Object),
+    Pause(u64),
+    /// The response, after what was sent before it.
+    End(Vec<Object>, Option<Object>),
+    Quiet,
+}
 
 impl Drop for Exchange {
     fn drop(&mut self) {
@@ -333,68 +426,105 @@ impl Drop for Exchange {
 }
 
 impl Exchange {
-    /// A JSON body if the response comes before anything else, an event stream otherwise.
-    async fn answer(mut self, status: impl Fn(&Object) -> StatusCode) -> Response {
-        let Some(task) = self.task.as_mut() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-        let mut first = VecDeque::new();
+    async fn step(&mut self) -> Step {
+        let Some(task) = self.task.as_mut() else { return Step::End(Vec::new(), None) };
         tokio::select! {
             biased;
-            Some(message) = self.messages.recv() => first.push_back(event(&message)),
+            Some(parcel) = self.messages.recv() => match parcel {
+                Parcel::Message(message) => Step::Message(message),
+                Parcel::Pause(ms) => Step::Pause(ms),
+            },
             response = task => {
                 self.task = None;
-                while let Ok(message) = self.messages.try_recv() {
-                    first.push_back(event(&message));
-                }
-                let Some(response) = response.ok().flatten() else {
-                    let mut nothing = StatusCode::OK.into_response();
-                    nothing.extensions_mut().insert(Unanswered);
-                    return nothing;
-                };
-                if first.is_empty() {
-                    let mut answer = json(status(&response), &response);
-                    if response.get("error").is_some() {
-                        answer.extensions_mut().insert(Errored);
+                let mut before = Vec::new();
+                while let Ok(parcel) = self.messages.try_recv() {
+                    if let Parcel::Message(message) = parcel {
+                        before.push(message);
                     }
-                    return answer;
                 }
-                first.push_back(event(&response));
+                Step::End(before, response.ok().flatten())
             }
-            () = tokio::time::sleep(Duration::from_secs(KEEP_ALIVE_SECONDS)) => {
-                first.push_back(Ok(Bytes::from_static(b": waiting\n\n")));
+            () = tokio::time::sleep(Duration::from_secs(KEEP_ALIVE_SECONDS)) => Step::Quiet,
+        }
+    }
+
+    /// A JSON body if the response comes before anything else and its status is not plain success, or if `as_json`;
+    /// an event stream otherwise.
+    async fn answer(mut self, as_json: bool, status: impl Fn(&Object) -> StatusCode) -> Response {
+        let first = self.step().await;
+        let mut errored = false;
+        if let Step::End(before, response) = &first
+            && before.is_empty()
+        {
+            let Some(response) = response else {
+                let mut nothing = StatusCode::OK.into_response();
+                nothing.extensions_mut().insert(Unanswered);
+                return nothing;
+            };
+            if as_json || status(response) != StatusCode::OK {
+                return json(status(response), response);
+            }
+            errored = response.get("error").is_some();
+        }
+        let mut ready = VecDeque::new();
+        let mut answer = match self.take(first, &mut ready) {
+            Some(exchange) => exchange.stream(ready),
+            None => event_stream(Body::from_stream(futures_util::stream::iter(ready))),
+        };
+        if errored {
+            answer.extensions_mut().insert(Errored);
+        }
+        answer
+    }
+
+    /// Turns a step into chunks; the exchange comes back while its stream goes on.
+    fn take(mut self, step: Step, ready: &mut VecDeque<Chunk>) -> Option<Self> {
+        match step {
+            Step::Message(message) => ready.push_back(event(&message)),
+            Step::Quiet => ready.push_back(keep_alive()),
+            Step::Pause(ms) => {
+                if let Some(shelf) = self.shelf.take() {
+                    let name = crate::random::name("e");
+                    // First what to resume from, then when (MCP 2025-11-25, resumability).
+                    ready.push_back(Ok(Bytes::from(format!("id: {name}\ndata: \n\n"))));
+                    ready.push_back(Ok(Bytes::from(format!("id: {name}\nretry: {ms}\ndata: \n\n"))));
+                    let mut shelf = locked(&shelf);
+                    if shelf.len() >= SHELF_MAX {
+                        shelf.clear();
+                    }
+                    shelf.insert(name, self);
+                    return None;
+                }
+                ready.push_back(keep_alive());
+            }
+            Step::End(before, response) => {
+                ready.extend(before.iter().chain(&response).map(event));
+                return None;
             }
         }
-        let stream = futures_util::stream::unfold((self, first), |(mut exchange, mut ready)| async move {
-            if let Some(chunk) = ready.pop_front() {
-                return Some((chunk, (exchange, ready)));
-            }
-            let task = exchange.task.as_mut()?;
-            let chunk = tokio::select! {
-                biased;
-                Some(message) = exchange.messages.recv() => event(&message),
-                response = task => {
-                    exchange.task = None;
-                    while let Ok(message) = exchange.messages.try_recv() {
-                        ready.push_back(event(&message));
+        Some(self)
+    }
+
+    fn stream(self, ready: VecDeque<Chunk>) -> Response {
+        let stream =
+            futures_util::stream::unfold((Some(self), ready), |(mut exchange, mut ready)| async move {
+                loop {
+                    if let Some(chunk) = ready.pop_front() {
+                        return Some((chunk, (exchange, ready)));
                     }
-                    if let Some(response) = response.ok().flatten() {
-                        ready.push_back(event(&response));
-                    }
-                    ready.pop_front()?
+                    let mut open = exchange.take()?;
+                    let step = open.step().await;
+                    exchange = open.take(step, &mut ready);
                 }
-                () = tokio::time::sleep(Duration::from_secs(KEEP_ALIVE_SECONDS)) => {
-                    Ok(Bytes::from_static(b": waiting\n\n"))
-                }
-            };
-            Some((chunk, (exchange, ready)))
-        });
+            });
         event_stream(Body::from_stream(stream))
     }
 }
 
 /// A session's stream that goes back when its reader leaves.
 struct Returned {
-    slot: Arc<Mutex<Option<mpsc::Receiver<Object>>>>,
-    messages: Option<mpsc::Receiver<Object>>,
+    slot: Arc<Mutex<Option<mpsc::Receiver<Parcel>>>>,
+    messages: Option<mpsc::Receiver<Parcel>>,
 }
 
 impl Drop for Returned {
@@ -435,7 +565,8 @@ fn matching_headers(headers: &HeaderMap, message: &Object) -> Result<Vec<(String
     let mut values = Vec::new();
     for header in headers.keys() {
         if let Some(param) = header.as_str().strip_prefix("mcp-param-") {
-            let value = one_header(headers, header).ok_or_else(|| format!("header `{header}` is unusable or stands twice"))?;
+            let value = one_header(headers, header)
+                .ok_or_else(|| format!("header `{header}` is unusable or stands twice"))?;
             let value = decoded(value).ok_or_else(|| format!("header `{header}` is not validly encoded"))?;
             values.push((param.to_owned(), value));
         }
@@ -447,7 +578,11 @@ fn agree(headers: &HeaderMap, name: &'static str, body: &str, encoded: bool) -> 
     let given = one_header(headers, &HeaderName::from_static(name))
         .ok_or_else(|| format!("header `{name}` is missing, unusable or stands twice"))?;
     let given = if encoded { decoded(given) } else { Some(given.to_owned()) };
-    if given.as_deref() == Some(body) { Ok(()) } else { Err(format!("header `{name}` does not say what the body says")) }
+    if given.as_deref() == Some(body) {
+        Ok(())
+    } else {
+        Err(format!("header `{name}` does not say what the body says"))
+    }
 }
 
 /// The value of an encoded header: base64 between the two marks, itself otherwise.
@@ -481,7 +616,13 @@ fn json(status: StatusCode, message: &Object) -> Response {
     (status, [(CONTENT_TYPE, "application/json")], message.to_raw().get().to_owned()).into_response()
 }
 
-fn event(message: &Object) -> Result<Bytes, std::convert::Infallible> {
+type Chunk = Result<Bytes, std::convert::Infallible>;
+
+fn keep_alive() -> Chunk {
+    Ok(Bytes::from_static(b": waiting\n\n"))
+}
+
+fn event(message: &Object) -> Chunk {
     Ok(Bytes::from(sse::message(message.to_raw().get())))
 }
 
@@ -503,7 +644,8 @@ fn no_session() -> Response {
 }
 
 fn not_allowed() -> Response {
-    let mut refused = refuse(StatusCode::METHOD_NOT_ALLOWED, None, INVALID_REQUEST, "this method is not served here");
+    let mut refused =
+        refuse(StatusCode::METHOD_NOT_ALLOWED, None, INVALID_REQUEST, "this method is not served here");
     refused.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
     refused
 }

@@ -1,7 +1,7 @@
 //! One server within one client's session: the connection, the definitions it shows now, the calls under way.
 //! A call reaches the server only with a recorded permit, and only if its definition is the reviewed one.
 
-use super::upstream::{Client, Era, Inbound, INBOX_MESSAGES_MAX, Upstream, UpstreamError};
+use super::upstream::{Client, Era, INBOX_MESSAGES_MAX, Inbound, Upstream, UpstreamError};
 use crate::gate::Gate;
 use crate::inventory::Definition;
 use crate::receipt::{Failed, Output};
@@ -21,18 +21,31 @@ pub const PAGES_MAX: usize = 100;
 /// Tools known of one server.
 pub const TOOLS_MAX: usize = 10_000;
 
+/// What goes to a client.
+#[derive(Debug)]
+pub enum Parcel {
+    /// A message.
+    Message(Object),
+    /// The stream may be closed and asked for again after so many milliseconds.
+    Pause(u64),
+}
+
 /// Where messages to a client go: its only stream, or the stream of one request.
 #[derive(Clone, Debug)]
-pub struct Lane(pub mpsc::Sender<Object>);
+pub struct Lane(pub mpsc::Sender<Parcel>);
 
 impl Lane {
     /// Sends; a client that has gone is told nothing.
     pub async fn send(&self, message: Object) {
-        drop(self.0.send(message).await);
+        drop(self.0.send(Parcel::Message(message)).await);
+    }
+    /// Says that the answer will take a while.
+    pub async fn pause(&self, retry_ms: u64) {
+        drop(self.0.send(Parcel::Pause(retry_ms)).await);
     }
     /// Sends if there is room; what nobody reads is dropped.
     pub fn offer(&self, message: Object) {
-        if self.0.try_send(message).is_err() {
+        if self.0.try_send(Parcel::Message(message)).is_err() {
             tracing::debug!("a client does not read what servers send by themselves; a message was dropped");
         }
     }
@@ -85,7 +98,10 @@ impl AsRef<[u8]> for Answer {
 
 impl Output for Answer {
     fn status(&self) -> Status {
-        let says_error = || Object::inside(&self.body).is_some_and(|body| body.get("isError").is_some_and(|flag| flag.get() == "true"));
+        let says_error = || {
+            Object::inside(&self.body)
+                .is_some_and(|body| body.get("isError").is_some_and(|flag| flag.get() == "true"))
+        };
         if self.is_error || says_error() { Status::Error } else { Status::Ok }
     }
 }
@@ -113,8 +129,11 @@ impl Link {
         client: &Client,
         prefer: Era,
     ) -> Result<(Arc<Self>, mpsc::Receiver<Inbound>), UpstreamError> {
-        let configured =
-            gate.config.server.get(server).ok_or_else(|| UpstreamError::Refused("it is not configured".into()))?;
+        let configured = gate
+            .config
+            .server
+            .get(server)
+            .ok_or_else(|| UpstreamError::Refused("it is not configured".into()))?;
         let (inbox, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
         let upstream = Upstream::connect(configured, gate.place.project(), client, prefer, inbox).await?;
         let link = Self {
@@ -275,7 +294,8 @@ impl Link {
                 return Err(Failed::new(status, format!("server `{}`: {error}", self.server)));
             }
             Err(_) => {
-                let detail = format!("server `{}` did not answer within {} s", self.server, self.call_seconds_max);
+                let detail =
+                    format!("server `{}` did not answer within {} s", self.server, self.call_seconds_max);
                 return Err(Failed::new(Status::Timeout, detail));
             }
         };

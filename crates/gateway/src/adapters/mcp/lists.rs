@@ -18,7 +18,11 @@ const RESOURCE_HOMES_MAX: usize = 100_000;
 
 impl Downstream {
     /// Answers one of the four list methods.
-    pub(super) async fn list(self: &Arc<Self>, method: &str, params: Object) -> Result<Box<RawValue>, Refusal> {
+    pub(super) async fn list(
+        self: &Arc<Self>,
+        method: &str,
+        params: Object,
+    ) -> Result<Box<RawValue>, Refusal> {
         let kind = match method {
             "tools/list" => "tools",
             "prompts/list" => "prompts",
@@ -40,7 +44,8 @@ impl Downstream {
                     }
                     match self.whole(&link, method, kind).await {
                         Ok(found) => all.extend(found),
-                        Err(refusal) => self.alert("list-failed", &format!("server `{}`: {}", link.server, refusal.message)),
+                        Err(refusal) => self
+                            .alert("list-failed", &format!("server `{}`: {}", link.server, refusal.message)),
                     }
                 }
                 let mut result = Object::default().with(kind, raw(all));
@@ -56,7 +61,12 @@ impl Downstream {
     }
 
     /// Every page of one server's list, names prefixed.
-    async fn whole(self: &Arc<Self>, link: &Arc<Link>, method: &str, kind: &str) -> Result<Vec<Box<RawValue>>, Refusal> {
+    async fn whole(
+        self: &Arc<Self>,
+        link: &Arc<Link>,
+        method: &str,
+        kind: &str,
+    ) -> Result<Vec<Box<RawValue>>, Refusal> {
         let mut all = Vec::new();
         let mut params = Object::default();
         for _ in 0..PAGES_MAX {
@@ -103,7 +113,10 @@ impl Downstream {
         if let Some(error) = answer.object("error") {
             let error = bridge::error(error, link.era(), self.era);
             return Err(Refusal {
-                code: error.get("code").and_then(|code| code.get().parse().ok()).unwrap_or(super::INTERNAL_ERROR),
+                code: error
+                    .get("code")
+                    .and_then(|code| code.get().parse().ok())
+                    .unwrap_or(super::INTERNAL_ERROR),
                 message: error.text("message").unwrap_or_default(),
                 data: error.get("data").and_then(|data| serde_json::from_str(data.get()).ok()),
             });

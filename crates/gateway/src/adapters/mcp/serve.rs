@@ -2,7 +2,9 @@
 //! A request is forwarded with its bytes as received; what was judged is what is sent.
 
 use super::bridge;
-use super::downstream::{Arrival, Bytes, Downstream, Endpoint, Listen, Refusal, locked, operation, refusal, unknown_method};
+use super::downstream::{
+    Arrival, Bytes, Downstream, Endpoint, Listen, Refusal, locked, operation, refusal, unknown_method,
+};
 use super::link::{Answer, Ask, Call, Link, param_headers};
 use super::upstream::{Era, MODERN, meta};
 use super::{HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS};
@@ -70,12 +72,17 @@ struct Outgoing {
 
 impl Downstream {
     /// The result or error of one request.
-    pub(super) async fn serve(self: &Arc<Self>, message: &Object, arrival: Arrival) -> Result<Box<RawValue>, Refusal> {
+    pub(super) async fn serve(
+        self: &Arc<Self>,
+        message: &Object,
+        arrival: Arrival,
+    ) -> Result<Box<RawValue>, Refusal> {
         let method = message.method();
         let params = match message.get("params") {
             None => Object::default(),
-            Some(params) => Object::inside(params)
-                .ok_or_else(|| Refusal::new(INVALID_PARAMS, "`params` is no object, or a member stands twice in it"))?,
+            Some(params) => Object::inside(params).ok_or_else(|| {
+                Refusal::new(INVALID_PARAMS, "`params` is no object, or a member stands twice in it")
+            })?,
         };
         if self.era == Era::Modern {
             modern_envelope(&params)?;
@@ -151,7 +158,10 @@ impl Downstream {
         let rules = self.gate.rules();
         let reviewed = rules.lock.servers.get(&link.server).map(|server| server.instructions.as_str());
         if reviewed != Some(digest.as_str()) {
-            self.alert("instructions-changed", &format!("server `{}` gives instructions nobody reviewed; withheld", link.server));
+            self.alert(
+                "instructions-changed",
+                &format!("server `{}` gives instructions nobody reviewed; withheld", link.server),
+            );
             greeting.remove("instructions");
         }
         greeting
@@ -177,13 +187,22 @@ impl Downstream {
         match &self.endpoint {
             Endpoint::One(server) => Ok((server.clone(), name)),
             Endpoint::All => match name.split_once("__") {
-                Some((server, own)) if self.gate.config.server.contains_key(server) => Ok((server.to_owned(), own)),
-                _ => Err(Refusal::new(INVALID_PARAMS, format!("`{name}` is not named SERVER__NAME after a configured server"))),
+                Some((server, own)) if self.gate.config.server.contains_key(server) => {
+                    Ok((server.to_owned(), own))
+                }
+                _ => Err(Refusal::new(
+                    INVALID_PARAMS,
+                    format!("`{name}` is not named SERVER__NAME after a configured server"),
+                )),
             },
         }
     }
 
-    async fn call_tool(self: &Arc<Self>, mut params: Object, arrival: Arrival) -> Result<Box<RawValue>, Refusal> {
+    async fn call_tool(
+        self: &Arc<Self>,
+        mut params: Object,
+        arrival: Arrival,
+    ) -> Result<Box<RawValue>, Refusal> {
         let wrong = |why: &str| Refusal::new(INVALID_PARAMS, why);
         let name = params.text("name").ok_or_else(|| wrong("`name` is missing"))?;
         let (server, tool) = self.split(&name)?;
@@ -203,7 +222,9 @@ impl Downstream {
             return Err(wrong(&format!("server `{server}` offers no tool `{tool}` now")));
         };
         if listed.digest != digest {
-            let why = format!("`{name}` is not the tool that was reviewed: its definition changed; an operator can accept it with `bailiwick inventory review`");
+            let why = format!(
+                "`{name}` is not the tool that was reviewed: its definition changed; an operator can accept it with `bailiwick inventory review`"
+            );
             self.alert("definition-changed", &why);
             return Ok(self.told(&why));
         }
@@ -222,13 +243,21 @@ impl Downstream {
     /// Denies a tool that nobody reviewed, through the same path as every denial.
     async fn unreviewed(&self, name: ToolName, arguments: Tree) -> Result<Box<RawValue>, Refusal> {
         let scene = Scene::default();
-        let denied = pipeline::call(&self.gate, &self.session, self.session.call(name, arguments), &scene, |permit| async {
-            drop(permit);
-            Err::<Labeled<Bytes>, _>(Failed::new(Status::Failed, "an unreviewed tool was permitted"))
-        });
+        let denied = pipeline::call(
+            &self.gate,
+            &self.session,
+            self.session.call(name, arguments),
+            &scene,
+            |permit| async {
+                drop(permit);
+                Err::<Labeled<Bytes>, _>(Failed::new(Status::Failed, "an unreviewed tool was permitted"))
+            },
+        );
         match denied.await {
             Ok(_) => Err(Refusal::new(INTERNAL_ERROR, "an unreviewed tool was permitted")),
-            Err(Stop::Denied(denied)) => Err(Refusal::new(INVALID_PARAMS, format!("{} (record {})", denied.why, denied.call))),
+            Err(Stop::Denied(denied)) => {
+                Err(Refusal::new(INVALID_PARAMS, format!("{} (record {})", denied.why, denied.call)))
+            }
             Err(stop @ Stop::Failed(_)) => Err(refusal(&stop)),
         }
     }
@@ -255,12 +284,17 @@ impl Downstream {
             judged.remove(name);
         }
         let (name, arguments) = operation(&link.server, method, Some(&judged.to_raw()))?;
-        let outgoing = Outgoing { link, method: method.to_owned(), params, name, arguments, headers: Vec::new() };
+        let outgoing =
+            Outgoing { link, method: method.to_owned(), params, name, arguments, headers: Vec::new() };
         self.run(outgoing, arrival).await
     }
 
     /// Runs one call to its result, or to the questions its server has for a modern client.
-    async fn run(self: &Arc<Self>, mut outgoing: Outgoing, arrival: Arrival) -> Result<Box<RawValue>, Refusal> {
+    async fn run(
+        self: &Arc<Self>,
+        mut outgoing: Outgoing,
+        arrival: Arrival,
+    ) -> Result<Box<RawValue>, Refusal> {
         let same = format!("{} {} {}", outgoing.method, outgoing.name, outgoing.arguments.canonical());
         if self.era == Era::Modern && outgoing.link.era() == Era::Legacy {
             let responses = outgoing.params.remove("inputResponses");
@@ -301,7 +335,12 @@ impl Downstream {
     }
 
     /// The whole story of one call, rounds of questions included.
-    async fn judged(self: Arc<Self>, outgoing: Outgoing, call: Call, scene: Scene) -> Result<Release<Answer>, Stop> {
+    async fn judged(
+        self: Arc<Self>,
+        outgoing: Outgoing,
+        call: Call,
+        scene: Scene,
+    ) -> Result<Release<Answer>, Stop> {
         let Outgoing { link, method, params, name, arguments, headers } = outgoing;
         let raw_call = self.session.call(name, arguments);
         let this = &self;
@@ -325,13 +364,15 @@ impl Downstream {
                     let origin = (link.server.clone(), format!("{key} of {}", source));
                     if this.era == Era::Modern {
                         // The client will answer in its next call; that it may be asked is decided now.
-                        this.may_ask(&link.server, &kind, question.get("params")).await.map_err(|refusal| {
-                            Failed::new(Status::Failed, refusal.message)
-                        })?;
+                        this.may_ask(&link.server, &kind, question.get("params"))
+                            .await
+                            .map_err(|refusal| Failed::new(Status::Failed, refusal.message))?;
                         continue;
                     }
-                    let put = this.put(&link.server, &kind, question.get("params"), Some(call.clone()), origin);
-                    let response = put.await.map_err(|refusal| Failed::new(Status::Failed, refusal.message))?;
+                    let put =
+                        this.put(&link.server, &kind, question.get("params"), Some(call.clone()), origin);
+                    let response =
+                        put.await.map_err(|refusal| Failed::new(Status::Failed, refusal.message))?;
                     responses.set(key, response);
                 }
                 if this.era == Era::Modern {
@@ -352,7 +393,10 @@ impl Downstream {
                 let next = link.repeat(&source, &method, again, &headers, call.clone()).await?;
                 (answer, questions) = next.peek(|answer| input_requests(answer));
             }
-            Err(Failed::new(Status::Failed, format!("server `{}` asked more than {ROUNDS_MAX} times", link.server)))
+            Err(Failed::new(
+                Status::Failed,
+                format!("server `{}` asked more than {ROUNDS_MAX} times", link.server),
+            ))
         })
         .await
     }
@@ -362,10 +406,16 @@ impl Downstream {
         let (name, arguments) = operation(server, method, params)?;
         let source = name.clone();
         let scene = Scene::default();
-        let asked = pipeline::call(&self.gate, &self.session, self.session.call(name, arguments), &scene, |permit| async {
-            drop(permit);
-            Ok(Labeled::new(Bytes(raw(json!({}))), source))
-        });
+        let asked = pipeline::call(
+            &self.gate,
+            &self.session,
+            self.session.call(name, arguments),
+            &scene,
+            |permit| async {
+                drop(permit);
+                Ok(Labeled::new(Bytes(raw(json!({}))), source))
+            },
+        );
         asked.await.map(|_| ()).map_err(|stop| refusal(&stop))
     }
 
@@ -411,14 +461,20 @@ impl Downstream {
         responses: Option<Box<RawValue>>,
         link: &Link,
     ) -> Result<Box<RawValue>, Refusal> {
-        let parked = locked(&self.parked).remove(handle).filter(|parked| {
-            parked.since.elapsed() < Duration::from_secs(PARKED_SECONDS_MAX)
-        });
+        let parked = locked(&self.parked)
+            .remove(handle)
+            .filter(|parked| parked.since.elapsed() < Duration::from_secs(PARKED_SECONDS_MAX));
         let Some(Parked { mut conversation, same: expected, since: _ }) = parked else {
-            return Err(Refusal::new(INVALID_PARAMS, "`requestState` is not one this gate gave out, or it has lapsed; call again without it"));
+            return Err(Refusal::new(
+                INVALID_PARAMS,
+                "`requestState` is not one this gate gave out, or it has lapsed; call again without it",
+            ));
         };
         if expected != same {
-            return Err(Refusal::new(INVALID_PARAMS, "`requestState` belongs to another call; call again without it"));
+            return Err(Refusal::new(
+                INVALID_PARAMS,
+                "`requestState` belongs to another call; call again without it",
+            ));
         }
         let responses = responses.and_then(|raw| Object::inside(&raw)).unwrap_or_default();
         conversation.answer(&responses);
@@ -431,14 +487,21 @@ impl Downstream {
         }
     }
 
-    fn answered_by(&self, link: &Link, released: Result<Release<Answer>, Stop>) -> Result<Box<RawValue>, Refusal> {
+    fn answered_by(
+        &self,
+        link: &Link,
+        released: Result<Release<Answer>, Stop>,
+    ) -> Result<Box<RawValue>, Refusal> {
         let answer = released.map_err(|stop| refusal(&stop))?.value;
         let body = Object::inside(&answer.body);
         match (answer.is_error, body) {
             (true, Some(error)) => {
                 let error = bridge::error(error, link.era(), self.era);
                 Err(Refusal {
-                    code: error.get("code").and_then(|code| code.get().parse().ok()).unwrap_or(INTERNAL_ERROR),
+                    code: error
+                        .get("code")
+                        .and_then(|code| code.get().parse().ok())
+                        .unwrap_or(INTERNAL_ERROR),
                     message: error.text("message").unwrap_or_default(),
                     data: error.get("data").and_then(|data| serde_json::from_str(data.get()).ok()),
                 })
@@ -452,11 +515,16 @@ impl Downstream {
     }
 
     /// The link a method's subject lives behind, and its parameters with the subject's own name.
-    async fn home_of(self: &Arc<Self>, method: &str, mut params: Object) -> Result<(Arc<Link>, Object), Refusal> {
+    async fn home_of(
+        self: &Arc<Self>,
+        method: &str,
+        mut params: Object,
+    ) -> Result<(Arc<Link>, Object), Refusal> {
         let server = match (&self.endpoint, method) {
             (Endpoint::One(server), _) => server.clone(),
             (Endpoint::All, "prompts/get") => {
-                let name = params.text("name").ok_or_else(|| Refusal::new(INVALID_PARAMS, "`name` is missing"))?;
+                let name =
+                    params.text("name").ok_or_else(|| Refusal::new(INVALID_PARAMS, "`name` is missing"))?;
                 let (server, own) = self.split(&name)?;
                 params.set("name", raw(own));
                 server
@@ -506,7 +574,13 @@ impl Downstream {
         for link in self.reachable().await {
             if link.era() == Era::Legacy && link.has("/logging") {
                 let lane = arrival.lane.clone();
-                self.forward(link, "logging/setLevel", params.clone(), Arrival { lane, key: None, param_headers: None }).await?;
+                self.forward(
+                    link,
+                    "logging/setLevel",
+                    params.clone(),
+                    Arrival { lane, key: None, param_headers: None },
+                )
+                .await?;
             }
         }
         Ok(raw(json!({})))
@@ -532,7 +606,12 @@ impl Downstream {
         }
     }
 
-    async fn subscribe(self: &Arc<Self>, method: &str, params: Object, arrival: Arrival) -> Result<Box<RawValue>, Refusal> {
+    async fn subscribe(
+        self: &Arc<Self>,
+        method: &str,
+        params: Object,
+        arrival: Arrival,
+    ) -> Result<Box<RawValue>, Refusal> {
         let (link, params) = self.home_of(method, params).await?;
         if link.era() == Era::Legacy {
             return self.forward(link, method, params, arrival).await;
@@ -552,19 +631,27 @@ impl Downstream {
         arrival: Arrival,
     ) -> Result<Box<RawValue>, Refusal> {
         let id = message.get("id").map(RawValue::to_owned).unwrap_or_else(|| raw(0));
-        let wanted: serde_json::Value =
-            params.get("notifications").and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        let wanted: serde_json::Value = params
+            .get("notifications")
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .unwrap_or_default();
         let links = self.reachable().await;
         let mut filter = serde_json::Map::new();
-        for (capability, name) in
-            [("tools", "toolsListChanged"), ("prompts", "promptsListChanged"), ("resources", "resourcesListChanged")]
-        {
-            if wanted[name] == true && links.iter().any(|link| link.has(&format!("/{capability}/listChanged"))) {
+        for (capability, name) in [
+            ("tools", "toolsListChanged"),
+            ("prompts", "promptsListChanged"),
+            ("resources", "resourcesListChanged"),
+        ] {
+            if wanted[name] == true
+                && links.iter().any(|link| link.has(&format!("/{capability}/listChanged")))
+            {
                 filter.insert(name.to_owned(), json!(true));
             }
         }
         let mut uris = Vec::new();
-        for uri in wanted["resourceSubscriptions"].as_array().into_iter().flatten().filter_map(|uri| uri.as_str()) {
+        for uri in
+            wanted["resourceSubscriptions"].as_array().into_iter().flatten().filter_map(|uri| uri.as_str())
+        {
             let one = Object::default().with("uri", raw(uri));
             let Ok((link, one)) = self.home_of("resources/read", one).await else { continue };
             if !link.has("/resources/subscribe") {
@@ -572,7 +659,8 @@ impl Downstream {
             }
             let accepted = match link.era() {
                 Era::Modern => {
-                    let may = self.may_ask(&link.server, "resources/subscribe", Some(&one.to_raw())).await.is_ok();
+                    let may =
+                        self.may_ask(&link.server, "resources/subscribe", Some(&one.to_raw())).await.is_ok();
                     if may {
                         self.hold(&link, json!({ "resourceSubscriptions": [uri] }));
                     }
@@ -592,10 +680,14 @@ impl Downstream {
             filter.insert("resourceSubscriptions".to_owned(), json!(uris));
         }
         let filter = serde_json::Value::Object(filter);
-        let _registered = self.register(Listen { id: id.clone(), filter: filter.clone(), lane: arrival.lane.clone() })?;
+        let _registered =
+            self.register(Listen { id: id.clone(), filter: filter.clone(), lane: arrival.lane.clone() })?;
         let about = Object::default().with(meta::SUBSCRIPTION, id.clone());
         let ack = Object::default().with("_meta", about.to_raw()).with("notifications", raw(filter));
-        arrival.lane.send(frame::notification("notifications/subscriptions/acknowledged", Some(ack.to_raw()))).await;
+        arrival
+            .lane
+            .send(frame::notification("notifications/subscriptions/acknowledged", Some(ack.to_raw())))
+            .await;
         self.ended.cancelled().await;
         Ok(Object::default().with("resultType", raw("complete")).with("_meta", about.to_raw()).to_raw())
     }
@@ -662,7 +754,8 @@ fn input_requests(answer: &Answer) -> Option<Questions> {
 /// A modern request says which version it speaks and what its client can do (MCP 2026-07-28, lifecycle).
 fn modern_envelope(params: &Object) -> Result<(), Refusal> {
     let missing = |name: &str| Refusal::new(INVALID_PARAMS, format!("`_meta` lacks `{name}`"));
-    let about = params.object("_meta").ok_or_else(|| Refusal::new(INVALID_PARAMS, "`params._meta` is missing"))?;
+    let about =
+        params.object("_meta").ok_or_else(|| Refusal::new(INVALID_PARAMS, "`params._meta` is missing"))?;
     let version = about.text(meta::VERSION).ok_or_else(|| missing(meta::VERSION))?;
     about.object(meta::CAPABILITIES).ok_or_else(|| missing(meta::CAPABILITIES))?;
     if version == MODERN { Ok(()) } else { Err(super::downstream::unsupported_version(&version)) }
@@ -670,11 +763,17 @@ fn modern_envelope(params: &Object) -> Result<(), Refusal> {
 
 /// Headers that a load balancer may have routed by must say what the judged body says.
 fn agree(given: &[(String, String)], expected: &[(String, String)]) -> Result<(), Refusal> {
-    let same = |a: &str, b: &str| a == b || matches!((a.parse::<f64>(), b.parse::<f64>()), (Ok(a), Ok(b)) if a == b);
+    let same =
+        |a: &str, b: &str| a == b || matches!((a.parse::<f64>(), b.parse::<f64>()), (Ok(a), Ok(b)) if a == b);
     for (name, value) in expected {
         match given.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)) {
             Some((_, found)) if same(found, value) => {}
-            _ => return Err(Refusal::new(HEADER_MISMATCH, format!("header `Mcp-Param-{name}` does not say what the body says"))),
+            _ => {
+                return Err(Refusal::new(
+                    HEADER_MISMATCH,
+                    format!("header `Mcp-Param-{name}` does not say what the body says"),
+                ));
+            }
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! MCP over lines: one client on one pair of streams. What cannot be read is answered and the next line is read.
 
 use super::downstream::{Arrival, Downstream, Endpoint};
-use super::link::Lane;
+use super::link::{Lane, Parcel};
 use super::{INVALID_REQUEST, PARSE_ERROR};
 use crate::gate::Gate;
 use crate::wire::frame::{self, FRAME_BYTES_MAX, FrameError, Object};
@@ -76,8 +76,10 @@ pub async fn serve(
     writing.abort();
 }
 
-async fn write(mut writer: impl AsyncWrite + Unpin, mut messages: mpsc::Receiver<Object>) {
-    while let Some(message) = messages.recv().await {
+async fn write(mut writer: impl AsyncWrite + Unpin, mut messages: mpsc::Receiver<Parcel>) {
+    while let Some(parcel) = messages.recv().await {
+        // This stream is never closed to be asked for again.
+        let Parcel::Message(message) = parcel else { continue };
         let mut line = message.to_raw().get().as_bytes().to_vec();
         line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
         line.push(b'\n');

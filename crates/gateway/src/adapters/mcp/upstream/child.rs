@@ -117,7 +117,8 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if let Some(group) = self.group.and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?)) {
+        if let Some(group) = self.group.and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?))
+        {
             // What the server started goes with it; the process itself is killed and reaped by its handle.
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
@@ -158,13 +159,14 @@ async fn read(stdout: impl AsyncRead + Unpin, shared: Arc<Shared>, inbox: mpsc::
             }
             Ok(Line::End) | Err(_) => break,
         };
-        let message = match Object::parse(&line).and_then(|message| message.kind().map(|kind| (message, kind))) {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::warn!("a server wrote a line that is no message ({error}); it was dropped");
-                continue;
-            }
-        };
+        let message =
+            match Object::parse(&line).and_then(|message| message.kind().map(|kind| (message, kind))) {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::warn!("a server wrote a line that is no message ({error}); it was dropped");
+                    continue;
+                }
+            };
         match message {
             (response, Kind::Response) => {
                 let id = response.get("id").and_then(|id| id.get().parse().ok());
@@ -176,7 +178,7 @@ async fn read(stdout: impl AsyncRead + Unpin, shared: Arc<Shared>, inbox: mpsc::
             }
             (message, Kind::Request | Kind::Notification) => {
                 let related = related(&message);
-                if inbox.send(Inbound { message, related }).await.is_err() {
+                if inbox.send(Inbound::Message { message, related }).await.is_err() {
                     break;
                 }
             }

@@ -98,13 +98,23 @@ pub struct Greeting {
     pub result: Object,
 }
 
-/// A message a server sent by itself.
+/// What a server did by itself.
 #[derive(Debug)]
-pub struct Inbound {
-    /// The message.
-    pub message: Object,
-    /// The request it belongs to, where that is known.
-    pub related: Option<u64>,
+pub enum Inbound {
+    /// It sent a message.
+    Message {
+        /// The message.
+        message: Object,
+        /// The request it belongs to, where that is known.
+        related: Option<u64>,
+    },
+    /// It closed the stream of a request it has not answered, to be asked again later (MCP 2025-11-25, polling).
+    Paused {
+        /// The request.
+        related: u64,
+        /// When to ask again, in milliseconds.
+        retry_ms: u64,
+    },
 }
 
 /// Why a server could not be used. The text is safe for agents: no command lines, no headers.
@@ -192,11 +202,20 @@ impl Upstream {
             match greet(&live, era, client, attempt).await {
                 Ok(result) => {
                     let greeting = Greeting { era, result };
-                    let upstream = Self { wire: Arc::new(live), greeting, client: client.clone(), next: AtomicU64::new(8) };
+                    let upstream = Self {
+                        wire: Arc::new(live),
+                        greeting,
+                        client: client.clone(),
+                        next: AtomicU64::new(8),
+                    };
                     upstream.settle().await?;
                     return Ok(upstream);
                 }
-                Err(error @ (UpstreamError::Start(_) | UpstreamError::Unauthorized(_) | UpstreamError::Unreachable(_))) => {
+                Err(
+                    error @ (UpstreamError::Start(_)
+                    | UpstreamError::Unauthorized(_)
+                    | UpstreamError::Unreachable(_)),
+                ) => {
                     return Err(error);
                 }
                 Err(error) => {
@@ -271,7 +290,8 @@ impl Upstream {
         let wire = self.wire.clone();
         runtime.spawn(async move {
             let params = raw(serde_json::json!({ "requestId": id, "reason": "the caller gave up" }));
-            if let Err(error) = wire.send(frame::notification("notifications/cancelled", Some(params))).await {
+            if let Err(error) = wire.send(frame::notification("notifications/cancelled", Some(params))).await
+            {
                 tracing::debug!("a cancellation did not reach the server: {error}");
             }
         });
@@ -340,13 +360,17 @@ async fn greet(wire: &Wire, era: Era, client: &Client, attempt: usize) -> Result
     let seconds = if era == Era::Modern && attempt == 0 { PROBE_SECONDS_MAX } else { GREETING_SECONDS_MAX };
     let params = Object::inside(&raw(params));
     let id = attempt as u64 + 1;
-    let answer = tokio::time::timeout(Duration::from_secs(seconds), wire.request(id, method, params, era, &[]))
-        .await
-        .map_err(|_| UpstreamError::Silent(seconds))??;
+    let answer =
+        tokio::time::timeout(Duration::from_secs(seconds), wire.request(id, method, params, era, &[]))
+            .await
+            .map_err(|_| UpstreamError::Silent(seconds))??;
     if let Some(error) = answer.object("error") {
-        return Err(UpstreamError::Refused(error.text("message").unwrap_or_default().chars().take(300).collect()));
+        return Err(UpstreamError::Refused(
+            error.text("message").unwrap_or_default().chars().take(300).collect(),
+        ));
     }
-    let result = answer.object("result").ok_or_else(|| UpstreamError::Broken("its greeting is no object".into()))?;
+    let result =
+        answer.object("result").ok_or_else(|| UpstreamError::Broken("its greeting is no object".into()))?;
     let speaks = match era {
         Era::Legacy => result.text("protocolVersion").is_some(),
         Era::Modern => result
@@ -354,7 +378,11 @@ async fn greet(wire: &Wire, era: Era, client: &Client, attempt: usize) -> Result
             .and_then(|raw| serde_json::from_str::<Vec<String>>(raw.get()).ok())
             .is_some_and(|versions| versions.iter().any(|version| version == MODERN)),
     };
-    if speaks { Ok(result) } else { Err(UpstreamError::Refused("it speaks no version the gate knows".into())) }
+    if speaks {
+        Ok(result)
+    } else {
+        Err(UpstreamError::Refused("it speaks no version the gate knows".into()))
+    }
 }
 
 impl Wire {

@@ -44,7 +44,11 @@ struct Session {
 
 impl Remote {
     /// A client of `url` that sends the headers `server` gives it.
-    pub(super) fn new(url: &str, server: &Server, inbox: mpsc::Sender<Inbound>) -> Result<Self, UpstreamError> {
+    pub(super) fn new(
+        url: &str,
+        server: &Server,
+        inbox: mpsc::Sender<Inbound>,
+    ) -> Result<Self, UpstreamError> {
         let broken = |why: String| UpstreamError::Broken(why);
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -55,8 +59,10 @@ impl Remote {
             .map_err(|error| broken(error.to_string()))?;
         let mut fixed = HeaderMap::new();
         for (name, value) in &server.headers {
-            let name = HeaderName::try_from(name).map_err(|_| broken(format!("header name `{name}` is not usable")))?;
-            let mut value = HeaderValue::try_from(value).map_err(|_| broken(format!("the value of header `{name}` is not usable")))?;
+            let name = HeaderName::try_from(name)
+                .map_err(|_| broken(format!("header name `{name}` is not usable")))?;
+            let mut value = HeaderValue::try_from(value)
+                .map_err(|_| broken(format!("the value of header `{name}` is not usable")))?;
             value.set_sensitive(true);
             fixed.insert(name, value);
         }
@@ -130,7 +136,9 @@ impl Drop for Remote {
             listener.abort();
         }
         // A session that ends is told so, if there is still a runtime to say it in.
-        if let (Some(_), Ok(runtime)) = (self.shared.session().id.clone(), tokio::runtime::Handle::try_current()) {
+        if let (Some(_), Ok(runtime)) =
+            (self.shared.session().id.clone(), tokio::runtime::Handle::try_current())
+        {
             let shared = self.shared.clone();
             runtime.spawn(async move {
                 let goodbye = shared.http.delete(&shared.url).headers(shared.headers(HeaderMap::new()));
@@ -149,7 +157,9 @@ impl Shared {
         let mut headers = self.fixed.clone();
         let session = self.session();
         headers.extend(session.id.clone().map(|id| (HeaderName::from_static("mcp-session-id"), id)));
-        headers.extend(session.version.clone().map(|version| (HeaderName::from_static("mcp-protocol-version"), version)));
+        headers.extend(
+            session.version.clone().map(|version| (HeaderName::from_static("mcp-protocol-version"), version)),
+        );
         headers.extend(extra);
         headers
     }
@@ -181,7 +191,8 @@ impl Shared {
     /// The response to `id`, from a JSON body or an event stream that also carries the request's notifications.
     async fn answer(&self, id: u64, response: reqwest::Response) -> Result<Object, UpstreamError> {
         let status = response.status().as_u16();
-        let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind =
+            response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if kind.starts_with("text/event-stream") && status == 200 {
             return self.answer_in_stream(id, response).await;
         }
@@ -205,15 +216,21 @@ impl Shared {
             }
             // The server closed a resumable stream early (MCP 2025-11-25, polling): take it up again.
             let Some(event) = last_event.clone().filter(|_| self.session().version.is_some()) else { break };
+            let retry_ms = u64::try_from(pause.as_millis()).unwrap_or(RETRY_MS_MAX);
+            if self.inbox.send(Inbound::Paused { related: id, retry_ms }).await.is_err() {
+                return Err(UpstreamError::Gone);
+            }
             tokio::time::sleep(pause).await;
-            let extra = HeaderMap::from_iter([(HeaderName::from_static("last-event-id"), header_value(&event))]);
+            let extra =
+                HeaderMap::from_iter([(HeaderName::from_static("last-event-id"), header_value(&event))]);
             response = self.get(extra).await?;
         }
         Err(UpstreamError::Broken("its event stream ended without an answer".into()))
     }
 
     async fn get(&self, extra: HeaderMap) -> Result<reqwest::Response, UpstreamError> {
-        let request = self.http.get(&self.url).headers(self.headers(extra)).header(ACCEPT, "text/event-stream");
+        let request =
+            self.http.get(&self.url).headers(self.headers(extra)).header(ACCEPT, "text/event-stream");
         let response = request.send().await.map_err(unreachable)?;
         match response.status().as_u16() {
             200 => Ok(response),
@@ -245,7 +262,9 @@ impl Shared {
                 if event.data.is_empty() {
                     continue;
                 }
-                let message = match Object::parse(&event.data).and_then(|message| message.kind().map(|kind| (message, kind))) {
+                let message = match Object::parse(&event.data)
+                    .and_then(|message| message.kind().map(|kind| (message, kind)))
+                {
                     Ok(found) => found,
                     Err(error) => {
                         tracing::warn!("a server sent an event that is no message ({error}); it was dropped");
@@ -256,10 +275,12 @@ impl Shared {
                     (answer, Kind::Response) if id.is_some_and(|id| is_answer(&answer, id)) => {
                         return Ok((Some(answer), pause));
                     }
-                    (_, Kind::Response) => tracing::debug!("a server answered a request that nobody waits for"),
+                    (_, Kind::Response) => {
+                        tracing::debug!("a server answered a request that nobody waits for")
+                    }
                     (message, Kind::Request | Kind::Notification) => {
-                        let inbound = Inbound { related: id.or_else(|| super::related(&message)), message };
-                        if self.inbox.send(inbound).await.is_err() {
+                        let related = id.or_else(|| super::related(&message));
+                        if self.inbox.send(Inbound::Message { message, related }).await.is_err() {
                             return Err(UpstreamError::Gone);
                         }
                     }
