@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     if verify_inclusion(&last, index, size, &proof, &first).is_ok() {
         panic!("an inclusion proof for {index} of {size} holds by chance");
     }
-    if verify_consistency(index, size, &first, &last, &proof).is_ok() {
+    if verify_consistency(index, &first, size, &last, &proof).is_ok() {
         assert_eq!(index, 0, "a consistency proof for {index} to {size} holds by chance");
     }
 });

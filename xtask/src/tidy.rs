@@ -9,7 +9,7 @@ const FILE_LINES_MAX: usize = 900;
 /// Words that name no duty.
 const EMPTY_NAMES: [&str; 5] = ["manager", "helper", "util", "handler", "processor"];
 /// Words that end a bound's name before `_MAX` and say what it counts.
-const UNITS: [&str; 40] = [
+const UNITS: [&str; 41] = [
     "BYTES",
     "SECONDS",
     "MS",
@@ -47,6 +47,7 @@ const UNITS: [&str; 40] = [
     "CHARS",
     "DAYS",
     "CONNECTIONS",
+    "REQUESTS",
     "PEERS",
     "ROWS",
     "USES",
@@ -287,8 +288,7 @@ fn bounds(text: &str) -> Vec<Fault> {
             comment.push_str(words);
             continue;
         }
-        let declared = code.strip_prefix("pub ").or_else(|| code.strip_prefix("pub(crate) ")).unwrap_or(code);
-        let name = declared.strip_prefix("const ").and_then(|rest| rest.split(':').next());
+        let name = code.strip_prefix("pub const ").and_then(|rest| rest.split(':').next());
         if let Some(bound) = name.and_then(|name| name.strip_suffix("_MAX")) {
             let unit = bound.rsplit('_').next().unwrap_or_default();
             let said = UNIT_WORDS.iter().any(|word| comment.to_lowercase().contains(word));
@@ -353,6 +353,7 @@ mod tests {
             ("docs/a.md", "see ../shared\n", Some("somebody's machine")),
             ("xtask/src/b.rs", "// ../shared\n", None),
             ("crates/a/src/b.rs", "pub const THING_MAX: usize = 1;\n", Some("does not say what it counts")),
+            ("crates/a/src/b.rs", "const THING_MAX: usize = 1;\n", None),
             ("crates/a/src/b.rs", "pub const THING_BYTES_MAX: usize = 1;\n", None),
             ("crates/a/src/b.rs", "/// In seconds.\npub const THING_MAX: usize = 1;\n", None),
         ];

@@ -153,6 +153,7 @@ fn show(approval: &Approval) {
             terminal::safe(line)
         ));
     }
+    terminal::say(&format!("  in       {}", terminal::safe(&approval.cwd)));
     terminal::say(&format!("  digest   {}", approval.request_digest));
     if approval.state == "pending" {
         terminal::say(&format!("  lapses   in {left} s"));

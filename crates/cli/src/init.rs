@@ -7,6 +7,7 @@ use gateway::config::{Config, Place, Reach, Server, clients, place, usable_name}
 use gateway::inventory::lock::Lock;
 use gateway::inventory::survey;
 use judge::request::command;
+use judge::shape::Kind;
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal};
 use std::os::unix::fs::OpenOptionsExt;
@@ -184,12 +185,20 @@ fn write(place: &Place, config: &Config, lock: &Lock) -> anyhow::Result<()> {
             ["elicitation/create", "roots/list"].map(|method| format!("Action::\"{server}/mcp:{method}\""))
         })
         .collect();
+    let mut text = String::new();
     if !questions.is_empty() {
-        let text = format!(
-            "// Questions of servers to the person at the client, who answers them there.\n@id(\"servers-may-ask\")\n\
-             permit (\n  principal,\n  action in [\n    {}\n  ],\n  resource\n);\n",
+        text.push_str("// Questions of servers to the person at the client, who answers them there.\n@id(\"servers-may-ask\")\n");
+        text.push_str(&format!(
+            "permit (\n  principal,\n  action in [\n    {}\n  ],\n  resource\n);\n",
             questions.join(",\n    ")
-        );
+        ));
+    }
+    for (server, reviewed) in &lock.servers {
+        for (tool, known) in &reviewed.tools {
+            text.extend(known.kinds.iter().filter(|(_, kind)| kind.0 == Kind::Path).filter_map(|(at, _)| fence(server, tool, at)));
+        }
+    }
+    if !text.is_empty() {
         put(&folder.join("policy/10-servers.cedar"), &text)?;
     }
     if config.gate.claude_code {
@@ -197,6 +206,20 @@ fn write(place: &Place, config: &Config, lock: &Lock) -> anyhow::Result<()> {
     }
     // Last, for it is what makes the folder a configuration; it may hold credentials that clients had in theirs.
     put(&folder.join(gateway::config::FILE), &toml::to_string_pretty(config)?)
+}
+
+/// A path outside the project needs a person, for an argument of the tool itself (not of one nested deeper).
+fn fence(server: &str, tool: &str, at: &str) -> Option<String> {
+    let name = at.trim_end_matches("[]");
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
+    if name.contains(['.', '[']) || ![server, tool, name].into_iter().all(plain) {
+        return None;
+    }
+    Some(format!(
+        "\n@id(\"{server}-{tool}-{name}-stays-in-the-workspace\")\n\
+         forbid (principal, action == Action::\"{server}/{tool}\", resource)\nwhen {{\n  context.args has \"{name}\" &&\n  \
+         ![\"workspace\", \"temp\"].contains(context.args[\"{name}\"].zone) && !context.approved\n}};\n"
+    ))
 }
 
 fn put(path: &Path, text: &str) -> anyhow::Result<()> {

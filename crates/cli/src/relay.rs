@@ -181,10 +181,11 @@ fn judged(dir: Option<&Path>, state: Option<&Path>, event: &mut String) -> anyho
         .context("the event is not UTF-8 text")?;
     let raw = serde_json::from_str(event.trim()).context("the event is not JSON")?;
     let parsed = Object::parse(event.trim().as_bytes()).context("the event cannot be read")?;
-    let place = Place::find(dir, state).context("the gate of this project was not found")?;
+    // Where the gate lives is not for the model, here and below.
+    let place =
+        Place::find(dir, state).map_err(|_| anyhow::anyhow!("the gate of this project was not found"))?;
     let waits = parsed.text("hook_event_name").as_deref() == Some("PreToolUse");
     let stream = connect(&place, &Opening::Hook(raw)).map_err(|_| {
-        // Where the gate lives is not for the model.
         anyhow::anyhow!("the gate is not running, so nothing may run; ask the operator to start it")
     })?;
     if !waits {

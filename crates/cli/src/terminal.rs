@@ -43,6 +43,6 @@ pub(crate) fn word(text: &str) -> String {
 pub(crate) fn safe(text: &str) -> String {
     let hidden = |c: char| c.is_control() || gateway::inventory::definition::is_hidden(c);
     text.chars()
-        .map(|c| if hidden(c) && c != '\n' { c.escape_unicode().to_string() } else { c.to_string() })
+        .map(|c| if hidden(c) { c.escape_unicode().to_string() } else { c.to_string() })
         .collect()
 }

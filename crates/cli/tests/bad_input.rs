@@ -5,7 +5,9 @@ mod common;
 
 use common::{Client, Gate, POLICY, Project, Web, fixture, ran, words};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Messages no client should send: what, the bytes, the JSON-RPC code, and words of the answer.
@@ -219,7 +221,8 @@ fn http_lets_in_only_who_may_and_says_what_is_missing() {
     both.push(("Host".to_owned(), "evil.example".to_owned()));
     let port = gate.url.split(':').nth(2).and_then(|rest| rest.split('/').next()).expect("a port");
     let own = |name: &str| format!("http://{name}:{port}");
-    let cases: Vec<(&str, u16, Vec<(String, String)>)> = vec![
+    type Headers = Vec<(String, String)>;
+    let cases: Vec<(&str, u16, Headers)> = vec![
         ("no token", 401, with("Authorization", None)),
         (
             "a wrong token",
@@ -250,9 +253,7 @@ fn http_lets_in_only_who_may_and_says_what_is_missing() {
         assert!(as_expected, "{what}: {answer:?}");
         assert!(!answer.body.contains(&gate.token), "{what}");
     }
-    for (method, path, status) in
-        [("PUT", "/mcp", 405), ("POST", "/mcp/none", 404), ("POST", "/", 404), ("GET", "/mcp", 406)]
-    {
+    for (method, path, status) in [("PUT", "/mcp", 405), ("POST", "/mcp/none", 404), ("POST", "/", 404)] {
         let answer = web.send(method, path, &web.headers(), b"");
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
     }
@@ -453,49 +454,155 @@ fn a_second_gate_on_the_same_state_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
-fn a_full_disk_denies_and_what_was_recorded_still_verifies() {
+fn a_full_file_denies_and_what_was_recorded_still_verifies() {
     let project = Project::new(POLICY);
     // No file may grow past this; the signal that would end the process is ignored, so writes fail as on a full disk.
     let mut limited = Command::new("/bin/sh");
     project.point(&mut limited);
     limited.args(["-c", "trap '' XFSZ; ulimit -f 160; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_bailiwick")]);
-    let mut gate = Gate::start_by(&project, limited);
-    let mut client = Client::connect(&project);
-    let mut last_good = 0;
-    let denied = (0..5_000).find_map(|number| {
-        let answer = client.call("fix__act", json!({ "mark": format!("{number}") }));
-        if ran(&answer) {
-            last_good = number;
-            return None;
-        }
-        Some(answer)
+    let gate = Gate::start_by(&project, limited);
+    fill(&project, gate);
+    goes_on(&project);
+}
+
+/// A file system of its own, gone when dropped.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    /// Nothing where mounting is not allowed.
+    fn mount(at: &Path) -> Option<Self> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"])
+            .arg(at)
+            .stderr(Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Lazily: the gate may still be ending when a test fails.
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+#[test]
+fn a_full_disk_denies_and_what_was_recorded_still_verifies() {
+    let project = Project::new(POLICY);
+    std::fs::create_dir(project.state()).expect("a fresh folder");
+    let Some(_small) = Small::mount(&project.state()) else {
+        eprintln!(
+            "skipped a_full_disk_denies_and_what_was_recorded_still_verifies: mounting is not allowed here"
+        );
+        return;
+    };
+    let gate = Gate::start(&project);
+    fill(&project, gate);
+    // Without room it does not even open, and says why.
+    let served = project.run(&["serve", "--listen", "127.0.0.1:0"]);
+    if served.code == 3 {
+        assert!(served.err.contains("space"), "{served:?}");
+    }
+    let more = Command::new("mount").args(["-o", "remount,size=16m"]).arg(project.state()).status();
+    assert!(more.is_ok_and(|status| status.success()));
+    goes_on(&project);
+}
+
+/// Calls until the journal takes no more, and sees that nothing runs from then on.
+fn fill(project: &Project, mut gate: Gate) {
+    let mut client = Client::connect(project);
+    let mut good = 0;
+    let denied = (0..20_000).find_map(|number| {
+        let answer = client.call("fix__act", json!({ "mark": format!("{number}"), "amount": number }));
+        good += usize::from(ran(&answer));
+        (!ran(&answer)).then_some(answer)
     });
     let denied = denied.expect("the journal reaches its limit");
     assert!(words(&denied).contains("the journal cannot be written"), "{denied}");
-    // From then on nothing runs, over no edge.
-    let effects = project.effects().len();
     for _ in 0..20 {
         assert!(!ran(&client.call("fix__act", json!({ "mark": "late" }))));
         assert!(!ran(&Web::connect(&gate).call("fix__act", json!({ "mark": "late" }))));
     }
-    assert_eq!((project.effects().len(), effects), (last_good + 1, last_good + 1));
+    assert_eq!(project.effects().len(), good);
     assert!(gate.is_running());
     assert!(!gate.log().contains("panicked"), "{}", gate.log());
     let verified = project.verifies();
     assert_eq!(verified.code, 0, "{verified:?}");
-    let decided: Vec<_> = project.records("decision");
+    let decided: HashSet<String> = project
+        .records("decision")
+        .iter()
+        .filter(|record| record["decision"] == "allow")
+        .map(|record| record["arguments"]["mark"].as_str().expect("a mark").to_owned())
+        .collect();
     for mark in project.marks() {
-        assert!(
-            decided
-                .iter()
-                .any(|record| record["arguments"]["mark"] == *mark && record["decision"] == "allow"),
-            "{mark}"
-        );
+        assert!(decided.contains(&mark), "`{mark}` had an effect and no record");
     }
     gate.kill9();
-    // With room again, it goes on where it was.
-    let gate = Gate::start(&project);
-    assert!(ran(&Client::connect(&project).call("fix__act", json!({ "mark": "again" }))));
+}
+
+/// With room again, it goes on where it was.
+fn goes_on(project: &Project) {
+    let gate = Gate::start(project);
+    assert!(ran(&Client::connect(project).call("fix__act", json!({ "mark": "again" }))));
     assert_eq!(gate.stop(), Some(0));
-    assert_eq!(project.verifies().code, 0);
+    let verified = project.verifies();
+    assert_eq!(verified.code, 0, "{verified:?}");
+}
+
+#[test]
+fn a_modern_request_must_say_the_same_in_its_headers_and_its_body() {
+    let project = Project::new(POLICY);
+    let gate = Gate::start(&project);
+    let web = Web::at(&gate);
+    let about = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+    });
+    let body = |name: &str, about: &Value| {
+        let params = json!({ "name": name, "arguments": { "mark": "good" }, "_meta": about });
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string()
+    };
+    let headers = |version: &str, method: &str, name: &str| {
+        let mut headers = web.headers();
+        for (header, value) in [("Mcp-Protocol-Version", version), ("Mcp-Method", method), ("Mcp-Name", name)]
+        {
+            if !value.is_empty() {
+                headers.push((header.to_owned(), value.to_owned()));
+            }
+        }
+        headers
+    };
+    let good = headers("2026-07-28", "tools/call", "fix__act");
+    let mut twice = good.clone();
+    twice.push(("Mcp-Name".to_owned(), "fix__act".to_owned()));
+    let mut older = about.clone();
+    older["io.modelcontextprotocol/protocolVersion"] = "2030-01-01".into();
+    for (what, headers, body) in [
+        ("another name", headers("2026-07-28", "tools/call", "fix__act_asked"), body("fix__act", &about)),
+        ("another method", headers("2026-07-28", "tools/list", "fix__act"), body("fix__act", &about)),
+        ("no method", headers("2026-07-28", "", "fix__act"), body("fix__act", &about)),
+        ("no name", headers("2026-07-28", "tools/call", ""), body("fix__act", &about)),
+        ("no version in the headers", headers("", "tools/call", "fix__act"), body("fix__act", &about)),
+        (
+            "another version in the headers",
+            headers("2030-01-01", "tools/call", "fix__act"),
+            body("fix__act", &about),
+        ),
+        ("another version in the body", good.clone(), body("fix__act", &older)),
+        (
+            "an unknown version in both",
+            headers("2030-01-01", "tools/call", "fix__act"),
+            body("fix__act", &older),
+        ),
+        ("nothing in the body", good.clone(), body("fix__act", &json!({}))),
+        ("a name twice", twice, body("fix__act", &about)),
+    ] {
+        let answer = web.send("POST", "/mcp", &headers, body.as_bytes());
+        assert_eq!(answer.status, 400, "{what}: {answer:?}");
+    }
+    assert_eq!(project.effects().len(), 0);
+    let answer = web.send("POST", "/mcp", &good, body("fix__act", &about).as_bytes());
+    assert!(answer.status == 200 && ran(&answer.message()), "{answer:?}");
+    assert_eq!(project.marks(), ["good"]);
 }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Client, Gate, POLICY, Project, Ran, ran, unique};
+use common::{Client, Gate, POLICY, Project, Ran, ran, unique, words};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -389,11 +389,16 @@ fn a_kill_in_the_middle_of_a_call_leaves_it_ambiguous_beside_one_that_ended() {
     let gate = Gate::start(&project);
     let mut client = Client::connect(&project);
     assert!(ran(&client.call("fix__act", json!({ "mark": "ended" }))));
-    client.begin_call("fix__act", json!({ "mark": "open", "behave": "gated" }));
+    let open = client.begin_call("fix__act", json!({ "mark": "open", "behave": "gated" }));
     common::eventually("the call has its effect", || {
         project.marks().contains(&"open".to_owned()).then_some(())
     });
     gate.kill9();
+    // The client does not wait for ever, nor is it told that nothing happened.
+    let answer = client.answer(open);
+    assert!(words(&answer).contains("may have happened"), "{answer}");
+    let answer = client.call("fix__act", json!({ "mark": "late" }));
+    assert!(words(&answer).contains("denied: the gate has ended"), "{answer}");
     let before: Vec<Value> = project.records("outcome");
     let gate = Gate::start(&project);
     let status = |mark: &str| {
@@ -414,4 +419,5 @@ fn a_kill_in_the_middle_of_a_call_leaves_it_ambiguous_beside_one_that_ended() {
     assert_eq!(Gate::start(&project).stop(), Some(0));
     assert_eq!(status("open"), ["ambiguous"]);
     std::fs::write(project.fixture().join("go"), "").expect("the fixture's folder");
+    assert_eq!(project.marks(), ["ended", "open"]);
 }

@@ -47,6 +47,8 @@ pub struct Approvers {
     history: Arc<History>,
     /// Counts answers; whoever waits looks again when it changes.
     answers: watch::Sender<u64>,
+    /// One answer at a time, so that the journal and the state tell the same story.
+    answering: tokio::sync::Mutex<()>,
     /// How long a call waits for an answer.
     wait: Duration,
     /// How long an approval stays open, in seconds.
@@ -56,7 +58,7 @@ pub struct Approvers {
 impl Approvers {
     /// Approvals in `store`, recorded in `history`; a call waits for `wait`, a question stays open for `open_seconds`.
     pub fn new(store: Arc<Store>, history: Arc<History>, wait: Duration, open_seconds: i64) -> Self {
-        Self { store, history, answers: watch::Sender::new(0), wait, open_seconds }
+        Self { store, history, answers: watch::Sender::new(0), answering: tokio::sync::Mutex::default(), wait, open_seconds }
     }
 
     /// Asks about `pending` and waits for the answer; a grant given earlier for the same request is spent at once.
@@ -78,6 +80,7 @@ impl Approvers {
             agent: request.principal().agent.clone(),
             user: request.principal().user.clone(),
             tool: request.tool().name.to_string(),
+            cwd: request.cwd().to_string(),
             arguments: serde_json::from_str(&request.arguments().canonical()).unwrap_or_default(),
             why: verdict.to_string(),
             request_digest: request.digest().to_owned(),
@@ -91,14 +94,18 @@ impl Approvers {
         if is_new {
             let Approval { id, tool, request_digest, policy_digest, expires_at, .. } = asked.clone();
             let asked = Body::Asked {
-                approval: id,
+                approval: id.clone(),
                 call: call.to_owned(),
                 tool,
                 request: request_digest,
                 policy: policy_digest,
                 expires_at,
             };
-            self.history.record(Some(session), asked).await?;
+            if let Err(error) = self.history.record(Some(session), asked).await {
+                // A question that is not in the journal must not be answerable.
+                self.store.step(&id, Event::Withdraw, clock::seconds())?;
+                return Err(error.into());
+            }
         }
         let deadline = tokio::time::Instant::now() + self.wait;
         loop {
@@ -152,6 +159,7 @@ impl Approvers {
             Event::Withdraw => ("withdraw", String::new(), String::new()),
             Event::Tick => ("tick", String::new(), String::new()),
         };
+        let _one_at_a_time = self.answering.lock().await;
         // Looking first keeps answers to unknown or closed approvals out of the journal.
         let now = clock::seconds();
         let approval = self.store.approval(id, now)?;
@@ -183,6 +191,7 @@ impl Approvers {
             agent: request.principal().agent.clone(),
             user: request.principal().user.clone(),
             tool: request.tool().name.to_string(),
+            cwd: request.cwd().to_string(),
             arguments: serde_json::from_str(&request.arguments().canonical()).unwrap_or_default(),
             why: "the same call goes on with the answers it asked for".to_owned(),
             request_digest: request.digest().to_owned(),

@@ -70,6 +70,19 @@ impl Rules {
                 claude.tools.entry(name).or_insert(tool);
             }
         }
+        for (server, reviewed) in &lock.servers {
+            for (name, tool) in &reviewed.tools {
+                let shape = tool.to_tool(server, name).shape;
+                // A review that says what a text means must never be lost in the schema's forms.
+                if let Some((at, _)) = tool.kinds.iter().find(|(at, kind)| !shape.has_kind(at, kind.0)) {
+                    return Err(format!(
+                        "{}: {server}/{name}: `kinds` names `{at}`, which is no text argument of the reviewed definition; \
+                         correct the path or remove it",
+                        place.config.join(inventory::lock::FILE).display()
+                    ));
+                }
+            }
+        }
         let inventory = inventory::inventory(&lock);
         let sources = sources(&place.config.join("policy"))?;
         let policy = Policy::load(&sources, &inventory).map_err(|error| error.to_string())?;

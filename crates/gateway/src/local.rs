@@ -69,7 +69,11 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, url: String, stream: Uni
             let endpoint = server.map_or(Endpoint::All, Endpoint::One);
             return stdio::serve(gate, endpoint, reader, writer).await;
         }
-        Ok(Opening::Hook(event)) => hooks.answer(&event).await.to_string(),
+        Ok(Opening::Hook(event)) => tokio::select! {
+            answer = hooks.answer(&event) => answer.to_string(),
+            // A hook that ended no longer waits: nothing may be granted to it.
+            _ = lines::next(&mut reader, CONTROL_BYTES_MAX) => return,
+        },
         Ok(Opening::Control(control)) => {
             let reply = answer(&gate, &url, control).await;
             serde_json::to_string(&reply.unwrap_or_else(Reply::Error)).unwrap_or_default()

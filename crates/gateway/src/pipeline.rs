@@ -11,7 +11,8 @@ use crate::receipt::{Denied, Entry, Failed, Output, Receipt};
 use crate::session::Session;
 use judge::filter::{Release, release};
 use judge::label::Labeled;
-use judge::permit::{Course, Decided, Permit, Recorded};
+use judge::permit::{Course, Decided, Pending, Permit, Recorded};
+use judge::policy::Decision;
 use judge::request::{RawCall, Request, normalize};
 use std::future::Future;
 
@@ -65,6 +66,11 @@ pub async fn admit(
     let permit = match verdict.course(request) {
         Course::Proceed(permit) => permit,
         Course::Ask(pending) => match gate.approvers.ask(session.id(), entry.call(), &pending).await {
+            // What was granted is what was shown: the same call must still mean the same under the rules in force.
+            Ok(_) if !still_asks(gate, session, scene, &pending) => {
+                let why = "what it means or the rules changed while it waited; call again".to_owned();
+                return Err(entry.denied(gate, session, Some(pending.refused()), why).await);
+            }
             Ok((approval, grant)) => match pending.granted(grant) {
                 Ok(permit) => return record(gate, session, entry.approved(approval), permit).await,
                 Err(pending) => {
@@ -82,6 +88,20 @@ pub async fn admit(
         }
     };
     record(gate, session, entry, permit).await
+}
+
+/// Whether a call that waited for its grant is decided as it was when the question was asked.
+fn still_asks(gate: &Gate, session: &Session, scene: &Scene, pending: &Pending) -> bool {
+    let asked = pending.request();
+    let raw = session.call(asked.tool().name.clone(), asked.arguments().clone());
+    let rules = gate.rules();
+    let facts = scene.facts(gate, session);
+    normalize(raw, &rules.inventory, &facts.borrow()).is_ok_and(|now| {
+        let verdict = rules.policy.decide(&now);
+        now.digest() == asked.digest()
+            && verdict.policy_digest() == pending.verdict().policy_digest()
+            && verdict.decision() <= Decision::Ask
+    })
 }
 
 /// Makes the decision durable; only then is there a permit to act on.

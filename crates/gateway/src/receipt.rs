@@ -94,7 +94,7 @@ impl Entry {
     pub fn permitted(&self, permit: &Permit<Decided>) -> Body {
         let mut record = self.record.clone();
         record.decision = permit.verdict().decision().to_string();
-        record.granted_by = permit.granted_by().unwrap_or_default().to_owned();
+        permit.granted_by().unwrap_or_default().clone_into(&mut record.granted_by);
         Body::Decision(with(record, permit.request(), permit.verdict()))
     }
 

@@ -120,9 +120,17 @@ impl State {
     ///
     /// # Errors
     /// [`Closed`] unless granted, unexpired and not used before.
-    pub fn spend(self, ask: &Ask, request_digest: &str, policy_digest: &str, now: i64) -> Result<(Grant, State), Closed> {
+    pub fn spend(
+        self,
+        ask: &Ask,
+        request_digest: &str,
+        policy_digest: &str,
+        now: i64,
+    ) -> Result<(Grant, State), Closed> {
         match self.at(ask, now) {
-            State::Granted { by } if ask.request_digest == request_digest && ask.policy_digest == policy_digest => {
+            State::Granted { by }
+                if ask.request_digest == request_digest && ask.policy_digest == policy_digest =>
+            {
                 let Ask { request_digest, policy_digest, .. } = ask.clone();
                 Ok((Grant { request_digest, policy_digest, by }, State::Used))
             }
@@ -166,7 +174,10 @@ mod tests {
             (State::Pending, "r", "p", 99),
             (State::Void, "r", "p", 99),
         ] {
-            assert!(state.clone().spend(&ask, request, policy, now).is_err(), "{state:?} {request} {policy} {now}");
+            assert!(
+                state.clone().spend(&ask, request, policy, now).is_err(),
+                "{state:?} {request} {policy} {now}"
+            );
         }
     }
 }

@@ -239,7 +239,14 @@ impl Case {
         if got == self.decision && why.contains(&self.because) {
             return Ok(());
         }
-        Err(Broken { line: self.line, name: self.name.clone(), wanted: self.decision, because: self.because.clone(), got, why })
+        Err(Broken {
+            line: self.line,
+            name: self.name.clone(),
+            wanted: self.decision,
+            because: self.because.clone(),
+            got,
+            why,
+        })
     }
 }
 
@@ -287,7 +294,8 @@ fn case(line: usize, columns: &[String], cells: &[String]) -> Result<Case, CaseE
     }
     let call = cell("call").unwrap_or_default();
     let (name, arguments) = call.split_once(' ').unwrap_or((call, "{}"));
-    let (server, tool) = name.split_once('/').ok_or_else(|| wrong("the call names no `server/tool`".to_owned()))?;
+    let (server, tool) =
+        name.split_once('/').ok_or_else(|| wrong("the call names no `server/tool`".to_owned()))?;
     let decision = match cell("decision") {
         Some("allow") => Decision::Allow,
         Some("ask") => Decision::Ask,
@@ -314,11 +322,15 @@ fn case(line: usize, columns: &[String], cells: &[String]) -> Result<Case, CaseE
         agent: cell("agent").map(str::to_owned),
         calls_last_minute: match cell("minute") {
             None => None,
-            Some(text) => Some(text.parse().map_err(|_| wrong(format!("`{text}` is not a number of calls")))?),
+            Some(text) => {
+                Some(text.parse().map_err(|_| wrong(format!("`{text}` is not a number of calls")))?)
+            }
         },
         now: match cell("time") {
             None => None,
-            Some(text) => Some(time(text).ok_or_else(|| wrong(format!("`{text}` is not a time like `Mon 14:05`")))?),
+            Some(text) => {
+                Some(time(text).ok_or_else(|| wrong(format!("`{text}` is not a time like `Mon 14:05`")))?)
+            }
         },
     };
     let name = ToolName { server: server.into(), tool: tool.into() };
@@ -328,7 +340,9 @@ fn case(line: usize, columns: &[String], cells: &[String]) -> Result<Case, CaseE
 /// `ann` or `ann (group, group)`.
 fn user(text: &str) -> (String, Vec<String>) {
     match text.strip_suffix(')').and_then(|text| text.split_once('(')) {
-        Some((user, groups)) => (user.trim().to_owned(), groups.split(',').map(|group| group.trim().to_owned()).collect()),
+        Some((user, groups)) => {
+            (user.trim().to_owned(), groups.split(',').map(|group| group.trim().to_owned()).collect())
+        }
         None => (text.to_owned(), Vec::new()),
     }
 }
@@ -433,26 +447,31 @@ mod tests {
 
     #[test]
     fn a_row_may_set_the_scene_and_a_column_without_meaning_is_an_error() {
-        let table = |columns: &str, row: &str| CaseFile::parse(&format!("| call | decision | {columns} |\n| `s/t` | deny | {row} |\n"));
-        let scene = |columns: &str, row: &str| table(columns, row).expect("a readable row").cases[0].scene.clone();
-        assert_eq!(scene("phase | minute", "draft | 30"), Scene {
-            phase: Some("draft".into()),
-            calls_last_minute: Some(30),
-            ..Scene::default()
-        });
+        let table = |columns: &str, row: &str| {
+            CaseFile::parse(&format!("| call | decision | {columns} |\n| `s/t` | deny | {row} |\n"))
+        };
+        let scene =
+            |columns: &str, row: &str| table(columns, row).expect("a readable row").cases[0].scene.clone();
+        assert_eq!(
+            scene("phase | minute", "draft | 30"),
+            Scene { phase: Some("draft".into()), calls_last_minute: Some(30), ..Scene::default() }
+        );
         assert_eq!(scene("user", "ann (a, b)").user, Some(("ann".into(), vec!["a".into(), "b".into()])));
         assert_eq!(scene("user", "ann").user, Some(("ann".into(), vec![])));
         assert_eq!(scene("user | phase", " | "), Scene::default());
         assert_eq!(scene("time", "Mon 00:00").now, Some(345_600));
         assert_eq!(scene("time", "Sun 23:59").now, Some(345_600 + 7 * 86_400 - 60));
-        for (columns, row) in [("weather", "fine"), ("minute", "many"), ("time", "Mon 24:00"), ("time", "noon")] {
+        for (columns, row) in
+            [("weather", "fine"), ("minute", "many"), ("time", "Mon 24:00"), ("time", "noon")]
+        {
             assert!(table(columns, row).is_err(), "{columns}: {row}");
         }
     }
 
     #[test]
     fn refused_json_is_a_case_only_where_the_row_says_why() {
-        let row = |row: &str| CaseFile::parse(&format!("| call | decision | because |\n|---|---|---|\n{row}\n"));
+        let row =
+            |row: &str| CaseFile::parse(&format!("| call | decision | because |\n|---|---|---|\n{row}\n"));
         assert!(row(r#"| `s/t {"a":9007199254740992}` | deny | past 2^53 |"#).is_ok());
         for bad in [
             r#"| `s/t {"a":9007199254740992}` | deny | |"#,

@@ -24,7 +24,9 @@ pub struct Release<T> {
 
 /// A result that may not.
 #[derive(Debug, thiserror::Error)]
-#[error("the result of `{source_name}` is {bytes} bytes, more than {RESULT_BYTES_MAX}; it was withheld, ask for less")]
+#[error(
+    "the result of `{source_name}` is {bytes} bytes, more than {RESULT_BYTES_MAX}; it was withheld, ask for less"
+)]
 pub struct Withheld {
     source_name: ToolName,
     bytes: usize,
@@ -59,7 +61,11 @@ fn mask(tree: &Tree) -> Tree {
             members
                 .iter()
                 .map(|(name, value)| {
-                    let kept = if names_a_credential(name) { Tree::Text("[masked]".to_owned()) } else { mask(value) };
+                    let kept = if names_a_credential(name) {
+                        Tree::Text("[masked]".to_owned())
+                    } else {
+                        mask(value)
+                    };
                     (name.clone(), kept)
                 })
                 .collect(),
@@ -75,11 +81,22 @@ fn mask(tree: &Tree) -> Tree {
 /// Whether a member of this name usually holds a credential.
 fn names_a_credential(name: &str) -> bool {
     const WORDS: [&str; 11] = [
-        "password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey", "authorization",
-        "credential", "cookie",
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "apikey",
+        "accesskey",
+        "privatekey",
+        "authorization",
+        "credential",
+        "cookie",
     ];
     let folded: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-    WORDS.iter().any(|word| folded.contains(word)) && !folded.ends_with("tokens") && !folded.starts_with("max")
+    WORDS.iter().any(|word| folded.contains(word))
+        && !folded.ends_with("tokens")
+        && !folded.starts_with("max")
 }
 
 #[cfg(test)]

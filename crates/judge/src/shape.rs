@@ -69,6 +69,21 @@ impl Shape {
         }
     }
 
+    /// Whether the text at `path` (as in `files[].path`) is of `kind`: a review that says so must not be lost.
+    pub fn has_kind(&self, path: &str, kind: Kind) -> bool {
+        match self {
+            Shape::Text(found) => path.is_empty() && *found == kind,
+            Shape::List(item) => path.strip_prefix("[]").is_some_and(|rest| item.has_kind(rest.trim_start_matches('.'), kind)),
+            Shape::Record { fields, .. } => fields.iter().any(|(name, field)| {
+                path.strip_prefix(name.as_str()).is_some_and(|rest| {
+                    (rest.is_empty() || rest.starts_with(['.', '[']))
+                        && field.shape.has_kind(rest.trim_start_matches('.'), kind)
+                })
+            }),
+            Shape::Bool | Shape::Long | Shape::Decimal | Shape::Any => false,
+        }
+    }
+
     /// Whether a value of this shape must be judged one alternative at a time.
     pub fn is_parsed(&self) -> bool {
         match self {
@@ -94,8 +109,17 @@ impl Reader<'_> {
                 None => Shape::Any,
             };
         }
+        // Branches that only say which members go together change no type.
+        let pairs_members = |branches: &Vec<Value>| {
+            let plain = |branch: &Value| {
+                branch.as_object().is_some_and(|branch| {
+                    branch.keys().all(|key| matches!(key.as_str(), "required" | "title" | "description"))
+                })
+            };
+            object.contains_key("properties") && branches.iter().all(plain)
+        };
         for key in ["anyOf", "oneOf"] {
-            if let Some(branches) = object.get(key).and_then(Value::as_array) {
+            if let Some(branches) = object.get(key).and_then(Value::as_array).filter(|list| !pairs_members(list)) {
                 return match non_null(branches).as_slice() {
                     [only] => self.shape(only, path, depth + 1),
                     _ => Shape::Any,
@@ -104,7 +128,9 @@ impl Reader<'_> {
         }
         // These can only narrow a scalar, but can add members to an object.
         let scalar = matches!(type_of(object), Some("boolean" | "integer" | "number" | "string"));
-        if !scalar && ["allOf", "not", "if"].iter().any(|key| object.contains_key(*key)) {
+        let all = object.get("allOf").and_then(Value::as_array);
+        let widens = all.is_some_and(|branches| !pairs_members(branches));
+        if !scalar && (widens || ["not", "if"].iter().any(|key| object.contains_key(*key))) {
             return Shape::Any;
         }
         match type_of(object) {
@@ -124,8 +150,13 @@ impl Reader<'_> {
     }
 
     fn record(&self, object: &Map<String, Value>, path: &str, depth: usize) -> Shape {
-        let required: Vec<&str> =
-            object.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> = object
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let properties = object.get("properties").and_then(Value::as_object);
         let open = match object.get("additionalProperties") {
             Some(Value::Bool(open)) => *open,
@@ -179,10 +210,14 @@ fn type_of(object: &Map<String, Value>) -> Option<&str> {
 }
 
 fn nullable(schema: &Value) -> bool {
-    let lists_null = |value: &Value| value.as_array().is_some_and(|names| names.iter().any(|name| name == "null"));
+    let lists_null =
+        |value: &Value| value.as_array().is_some_and(|names| names.iter().any(|name| name == "null"));
     schema.get("type").is_some_and(lists_null)
         || ["anyOf", "oneOf"].iter().any(|key| {
-            schema.get(key).and_then(Value::as_array).is_some_and(|branches| non_null(branches).len() < branches.len())
+            schema
+                .get(key)
+                .and_then(Value::as_array)
+                .is_some_and(|branches| non_null(branches).len() < branches.len())
         })
 }
 

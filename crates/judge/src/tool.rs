@@ -114,7 +114,10 @@ pub fn protocol_operations(server: &str) -> Vec<Tool> {
     };
     let operation = |method: &str, schema: Value, kinds: &[(&str, Kind)], effect| Tool {
         name: ToolName { server: server.to_owned(), tool: format!("mcp:{method}") },
-        shape: Shape::of_schema(&schema, &kinds.iter().map(|(path, kind)| ((*path).to_owned(), *kind)).collect()),
+        shape: Shape::of_schema(
+            &schema,
+            &kinds.iter().map(|(path, kind)| ((*path).to_owned(), *kind)).collect(),
+        ),
         effect,
         reversible: effect == Effect::Read,
         impact: Impact::Low,

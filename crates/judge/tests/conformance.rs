@@ -27,9 +27,13 @@ fn every_page_holds() {
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
         let page = CaseFile::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         let inventory = page.inventory().unwrap_or_else(|error| panic!("{name}: {error}"));
-        let policy = Policy::load(&[page.source(&name)], &inventory).unwrap_or_else(|error| panic!("{error}"));
+        let policy =
+            Policy::load(&[page.source(&name)], &inventory).unwrap_or_else(|error| panic!("{error}"));
         assert!(page.cases.len() >= CASES_MIN, "{name} holds only {} cases", page.cases.len());
-        let broken = page.cases.iter().filter_map(|case| case.check(&inventory, &policy, principal(), ground.facts()).err());
+        let broken = page
+            .cases
+            .iter()
+            .filter_map(|case| case.check(&inventory, &policy, principal(), ground.facts()).err());
         failures.extend(broken.map(|broken| format!("{name}:{broken}")));
         eprintln!("{:4} cases in {name}", page.cases.len());
         total += page.cases.len();
@@ -49,11 +53,14 @@ fn a_wrong_page_is_noticed() {
         );
         let page = CaseFile::parse(&text).expect("a readable page");
         let inventory = page.inventory().expect("tools");
-        let policy = Policy::load(&[page.source("page.md")], &inventory).unwrap_or_else(|error| panic!("{error}"));
+        let policy =
+            Policy::load(&[page.source("page.md")], &inventory).unwrap_or_else(|error| panic!("{error}"));
         page.cases[0].check(&inventory, &policy, principal(), Ground::new().facts())
     };
     assert!(page("| `s/t` | allow | `all` |").is_ok());
-    for wrong in ["| `s/t` | deny | |", "| `s/t` | ask | |", "| `s/t` | allow | nobody |", "| `s/u` | allow | |"] {
+    for wrong in
+        ["| `s/t` | deny | |", "| `s/t` | ask | |", "| `s/t` | allow | nobody |", "| `s/u` | allow | |"]
+    {
         assert!(page(wrong).is_err(), "{wrong}");
     }
 }

@@ -74,7 +74,8 @@ impl Rule {
         let action = match &self.action {
             Scope::Any => "action".to_owned(),
             Scope::Tools(tools) => {
-                let names: Vec<String> = tools.iter().map(|tool| format!("Action::\"{}\"", name(*tool))).collect();
+                let names: Vec<String> =
+                    tools.iter().map(|tool| format!("Action::\"{}\"", name(*tool))).collect();
                 match names.as_slice() {
                     [one] => format!("action == {one}"),
                     all => format!("action in [{}]", all.join(", ")),
@@ -82,12 +83,15 @@ impl Rule {
             }
             Scope::Group(group) => format!("action in Action::\"{group}\""),
         };
-        let resource = self.server.map_or("resource".to_owned(), |server| format!("resource == Server::\"{server}\""));
+        let resource =
+            self.server.map_or("resource".to_owned(), |server| format!("resource == Server::\"{server}\""));
         let mut text = format!("{effect}({}, {action}, {resource})", self.principal);
         let mut when = Vec::new();
         when.extend(self.below.map(|below| format!("context.args.n < {below}")));
         when.extend(self.text.then(|| "context.args has s && context.args.s like \"a*\"".to_owned()));
-        when.extend(self.flag.then(|| "context.args has deep && context.args.deep has flag && context.args.deep.flag".to_owned()));
+        when.extend(self.flag.then(|| {
+            "context.args has deep && context.args.deep has flag && context.args.deep.flag".to_owned()
+        }));
         when.extend(self.approved.then(|| "context.approved".to_owned()));
         if !when.is_empty() {
             text.push_str(&format!(" when {{ {} }}", when.join(" && ")));
@@ -129,7 +133,9 @@ impl Call {
     fn arguments(&self) -> Tree {
         let mut members = vec![("n".to_owned(), Tree::Integer(self.n))];
         members.extend(self.s.map(|s| ("s".to_owned(), Tree::Text(s.to_owned()))));
-        members.extend(self.flag.map(|flag| ("deep".to_owned(), Tree::Map(vec![("flag".to_owned(), Tree::Bool(flag))]))));
+        members.extend(
+            self.flag.map(|flag| ("deep".to_owned(), Tree::Map(vec![("flag".to_owned(), Tree::Bool(flag))]))),
+        );
         Tree::Map(members)
     }
 
@@ -157,7 +163,8 @@ fn model(rules: &[Rule], call: &Call) -> Decision {
 
 fn load(rules: &[Rule], inventory: &Inventory) -> Policy {
     let text = rules.iter().map(Rule::cedar).collect();
-    Policy::load(&[Source { name: "rules.cedar".into(), text }], inventory).unwrap_or_else(|error| panic!("{error}"))
+    Policy::load(&[Source { name: "rules.cedar".into(), text }], inventory)
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
@@ -166,12 +173,29 @@ fn rule() -> impl Strategy<Value = Rule> {
         prop::sample::subsequence(vec![0, 1, 2, 3], 1..=3).prop_map(Scope::Tools),
         prop::sample::select(vec!["read", "write", "irreversible", "high-impact"]).prop_map(Scope::Group),
     ];
-    let principals = vec!["principal", "principal in Group::\"leads\"", "principal == Agent::\"other\"", "principal in User::\"user\""];
-    let condition = (prop::option::of(-2i64..3), prop::bool::weighted(0.2), prop::bool::weighted(0.2), prop::bool::weighted(0.4));
+    let principals = vec![
+        "principal",
+        "principal in Group::\"leads\"",
+        "principal == Agent::\"other\"",
+        "principal in User::\"user\"",
+    ];
+    let condition = (
+        prop::option::of(-2i64..3),
+        prop::bool::weighted(0.2),
+        prop::bool::weighted(0.2),
+        prop::bool::weighted(0.4),
+    );
     let servers = prop::option::weighted(0.3, prop::sample::select(vec!["desk", "wiki"]));
     (prop::bool::weighted(0.7), prop::sample::select(principals), scope, servers, condition)
         .prop_map(|(permits, principal, action, server, (below, text, flag, approved))| Rule {
-            permits, principal, action, server, below, text, flag, approved,
+            permits,
+            principal,
+            action,
+            server,
+            below,
+            text,
+            flag,
+            approved,
         })
         // Strict validation refuses a policy that can never apply, as it should.
         .prop_filter("can apply", |rule| (0..TOOLS.len()).any(|tool| rule.concerns(tool)))
@@ -251,22 +275,42 @@ proptest! {
 fn what_no_argument_can_open_is_not_listed() {
     let inventory = inventory();
     let lists = |text: &str| {
-        let policy = Policy::load(&[Source { name: "p".into(), text: text.into() }], &inventory).unwrap_or_else(|error| panic!("{error}"));
-        let listed = |at| policy.may_call(inventory.tool(&name(at)).expect("a tool"), &principal(), &Ground::new().facts());
+        let policy = Policy::load(&[Source { name: "p".into(), text: text.into() }], &inventory)
+            .unwrap_or_else(|error| panic!("{error}"));
+        let listed = |at| {
+            policy.may_call(inventory.tool(&name(at)).expect("a tool"), &principal(), &Ground::new().facts())
+        };
         (0..TOOLS.len()).filter(|at| listed(*at)).collect::<Vec<_>>()
     };
     assert_eq!(lists("permit(principal, action in Action::\"read\", resource);"), [0, 2]);
-    assert_eq!(lists("permit(principal, action in Action::\"read\", resource) when { context.args.n > 7 };"), [0, 2]);
-    assert_eq!(lists("permit(principal, action in Action::\"read\", resource) when { context.approved };"), [0, 2]);
-    assert_eq!(lists("permit(principal, action in Action::\"read\", resource) when { context.session.phase == \"x\" };"), [0usize; 0]);
-    assert_eq!(lists("permit(principal, action, resource); forbid(principal, action, resource == Server::\"wiki\");"), [0, 1]);
+    assert_eq!(
+        lists("permit(principal, action in Action::\"read\", resource) when { context.args.n > 7 };"),
+        [0, 2]
+    );
+    assert_eq!(
+        lists("permit(principal, action in Action::\"read\", resource) when { context.approved };"),
+        [0, 2]
+    );
+    assert_eq!(
+        lists(
+            "permit(principal, action in Action::\"read\", resource) when { context.session.phase == \"x\" };"
+        ),
+        [0usize; 0]
+    );
+    assert_eq!(
+        lists(
+            "permit(principal, action, resource); forbid(principal, action, resource == Server::\"wiki\");"
+        ),
+        [0, 1]
+    );
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Readings of one call: the strictest wins.
 
 fn shell() -> (Inventory, Policy) {
-    let schema = json!({"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]});
+    let schema =
+        json!({"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]});
     let kinds = BTreeMap::from([("command".to_owned(), Kind::Command)]);
     let tool = Tool {
         name: ToolName { server: "shell".into(), tool: "run".into() },
@@ -286,7 +330,11 @@ fn shell() -> (Inventory, Policy) {
 
 fn decide_line(inventory: &Inventory, policy: &Policy, line: &str) -> Verdict {
     let arguments = Tree::Map(vec![("command".to_owned(), Tree::Text(line.to_owned()))]);
-    let raw = RawCall { principal: principal(), name: ToolName { server: "shell".into(), tool: "run".into() }, arguments };
+    let raw = RawCall {
+        principal: principal(),
+        name: ToolName { server: "shell".into(), tool: "run".into() },
+        arguments,
+    };
     policy.decide(&normalize(raw, inventory, &Ground::new().facts()).expect("a reviewed tool"))
 }
 
@@ -321,18 +369,21 @@ proptest! {
 // Trees and digests.
 
 fn tree() -> impl Strategy<Value = Tree> {
-    let fraction = any::<f64>().prop_filter("a number that is no integer", |value| value.is_finite() && value.fract() != 0.0);
+    let fraction = any::<f64>()
+        .prop_filter("a number that is no integer", |value| value.is_finite() && value.fract() != 0.0);
     let leaf = prop_oneof![
         Just(Tree::Null),
         any::<bool>().prop_map(Tree::Bool),
         (-INTEGER_MAX..=INTEGER_MAX).prop_map(Tree::Integer),
-        prop_oneof![fraction, (-1e6..1e6f64).prop_filter("a fraction", |value| value.fract() != 0.0)].prop_map(Tree::Float),
+        prop_oneof![fraction, (-1e6..1e6f64).prop_filter("a fraction", |value| value.fract() != 0.0)]
+            .prop_map(Tree::Float),
         any::<String>().prop_map(Tree::Text),
     ];
     leaf.prop_recursive(4, 24, 5, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Tree::List),
-            prop::collection::btree_map(any::<String>(), inner, 0..5).prop_map(|map| Tree::Map(map.into_iter().collect())),
+            prop::collection::btree_map(any::<String>(), inner, 0..5)
+                .prop_map(|map| Tree::Map(map.into_iter().collect())),
         ]
     })
 }
@@ -359,7 +410,13 @@ proptest! {
 
 /// Whose request, for which tool, with which arguments: all that a digest names.
 fn asked() -> impl Strategy<Value = (String, String, usize, i64, Option<&'static str>)> {
-    ("[ab\"]{1,2}", "[ab\"]{1,2}", 0..TOOLS.len(), 0i64..3, prop::option::of(prop::sample::select(vec!["", "1", "a"])))
+    (
+        "[ab\"]{1,2}",
+        "[ab\"]{1,2}",
+        0..TOOLS.len(),
+        0i64..3,
+        prop::option::of(prop::sample::select(vec!["", "1", "a"])),
+    )
 }
 
 proptest! {
@@ -396,4 +453,17 @@ fn a_digest_follows_the_reviewed_definition_and_not_the_order_of_members() {
     let raw = RawCall { principal: call.principal(), name: name(0), arguments: Tree::Map(members) };
     let turned = normalize(raw, &inventory, &Ground::new().facts()).expect("the same call");
     assert_eq!(call.request(&inventory).digest(), turned.digest());
+    // Where a relative path starts, and which groups decided, are part of what an approver agreed to.
+    let ground = Ground::new();
+    let digest = |groups: &[&str], cwd| {
+        let principal =
+            Principal { groups: groups.iter().map(ToString::to_string).collect(), ..call.principal() };
+        let raw = RawCall { principal, name: name(0), arguments: call.arguments() };
+        let facts = judge::request::Facts { cwd, ..ground.facts() };
+        normalize(raw, &inventory, &facts).expect("the same call").digest().to_owned()
+    };
+    let here = &ground.zones.workspace;
+    assert_eq!(digest(&[], here), turned.digest());
+    assert_ne!(digest(&["leads"], here), turned.digest());
+    assert_ne!(digest(&[], &ground.zones.home), turned.digest());
 }

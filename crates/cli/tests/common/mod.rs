@@ -255,8 +255,13 @@ impl Gate {
     }
 
     /// The same, by a command that ends up as the binary.
-    pub fn start_by(project: &Project, mut command: Command) -> Self {
-        let errors = project.path().join(format!("gate-{}.err", unique()));
+    pub fn start_by(project: &Project, command: Command) -> Self {
+        Self::start_at(project.path(), command)
+    }
+
+    /// The same, its log in `folder`.
+    pub fn start_at(folder: &Path, mut command: Command) -> Self {
+        let errors = folder.join(format!("gate-{}.err", unique()));
         let log = std::fs::File::create(&errors).expect("a log");
         let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--json"])
@@ -329,7 +334,12 @@ impl Client {
 
     /// Connects to one server or, with an empty list, to all.
     pub fn connect_to(project: &Project, server: &[&str]) -> Self {
-        let mut client = Self::open(project, server);
+        Self::connect_by(project.bailiwick(), server)
+    }
+
+    /// The same, by a command that is the binary.
+    pub fn connect_by(command: Command, server: &[&str]) -> Self {
+        let mut client = Self::open_by(command, server);
         let hello = client.request("initialize", hello());
         assert!(hello["result"]["protocolVersion"].is_string(), "{hello}");
         client.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
@@ -338,8 +348,11 @@ impl Client {
 
     /// Connects without a word.
     pub fn open(project: &Project, server: &[&str]) -> Self {
-        let mut child = project
-            .bailiwick()
+        Self::open_by(project.bailiwick(), server)
+    }
+
+    fn open_by(mut command: Command, server: &[&str]) -> Self {
+        let mut child = command
             .arg("mcp")
             .args(server)
             .stdin(Stdio::piped())
@@ -414,6 +427,19 @@ impl Client {
 
     pub fn call(&mut self, tool: &str, arguments: Value) -> Value {
         let id = self.begin_call(tool, arguments);
+        self.answer(id)
+    }
+
+    /// The same with arguments as they are written.
+    pub fn call_raw(&mut self, tool: &str, arguments: &str) -> Value {
+        let id = self.next;
+        self.next += 1;
+        let name = json!(tool);
+        let params = format!(r#"{{"name":{name},"arguments":{arguments}}}"#);
+        self.send_bytes(
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{params}}}\n")
+                .as_bytes(),
+        );
         self.answer(id)
     }
 

@@ -56,9 +56,20 @@ pub fn propose(server: &str, definition: &Definition) -> Reviewed {
     };
     let mut kinds = BTreeMap::new();
     meanings(&json["inputSchema"], "", 0, &mut kinds);
+    let shape = judge::shape::Shape::of_schema(&json["inputSchema"], &kinds.iter().map(|(at, kind)| (at.clone(), kind.0)).collect());
+    // What a name suggests but the schema does not type as text stays visible as JSON.
+    kinds.retain(|at, kind| shape.has_kind(at, kind.0));
     if server == CLAUDE {
         return built_in(definition, json, kinds);
     }
+    let means = |wanted: &[Kind]| kinds.values().any(|kind| wanted.contains(&kind.0));
+    let (effect, reversible, impact, reason) = if means(&[Kind::Command]) {
+        (Effect::Write, false, Impact::High, "it takes a command line".to_owned())
+    } else if means(&[Kind::Url, Kind::Host]) && impact == Impact::Low {
+        (effect, reversible, Impact::High, format!("{reason}, and it reaches where its arguments say"))
+    } else {
+        (effect, reversible, impact, reason)
+    };
     Reviewed {
         effect: Word(effect),
         reversible,
@@ -216,6 +227,18 @@ mod tests {
             let got = proposed(&json!({"name": name, "annotations": annotations, "inputSchema": {}}));
             assert_eq!((got.effect.0, got.impact.0), (effect, impact), "{name} {annotations}");
         }
+    }
+
+    #[test]
+    fn a_command_line_is_never_harmless_and_a_url_leaves() {
+        let with = |argument: &str| {
+            let schema = json!({"properties": {argument: {"type": "string"}}});
+            let got = proposed(&json!({"name": "get_x", "annotations": {"readOnlyHint": true}, "inputSchema": schema}));
+            (got.effect.0, got.impact.0)
+        };
+        assert_eq!(with("command"), (Effect::Write, Impact::High));
+        assert_eq!(with("url"), (Effect::Read, Impact::High));
+        assert_eq!(with("text"), (Effect::Read, Impact::Low));
     }
 
     #[test]

@@ -15,6 +15,7 @@ const MIGRATIONS: [&str; 1] = ["
         agent TEXT NOT NULL,
         user TEXT NOT NULL,
         tool TEXT NOT NULL,
+        cwd TEXT NOT NULL,
         arguments TEXT NOT NULL,
         why TEXT NOT NULL,
         request_digest TEXT NOT NULL,
@@ -141,10 +142,10 @@ impl Store {
             return Err(StoreError::Full);
         }
         transaction.execute(
-            "INSERT INTO approval (id, state, agent, user, tool, arguments, why, request_digest, policy_digest, \
-             asked_at, expires_at, answered_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            "INSERT INTO approval (id, state, agent, user, tool, cwd, arguments, why, request_digest, policy_digest, \
+             asked_at, expires_at, answered_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             params![
-                fresh.id, fresh.state, fresh.agent, fresh.user, fresh.tool, fresh.arguments.to_string(), fresh.why,
+                fresh.id, fresh.state, fresh.agent, fresh.user, fresh.tool, fresh.cwd, fresh.arguments.to_string(), fresh.why,
                 fresh.request_digest, fresh.policy_digest, fresh.asked_at, fresh.expires_at, fresh.answered_by
             ],
         )?;
@@ -241,6 +242,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Approval> {
         agent: row.get("agent")?,
         user: row.get("user")?,
         tool: row.get("tool")?,
+        cwd: row.get("cwd")?,
         arguments: serde_json::from_str(&arguments).unwrap_or(serde_json::Value::String(arguments)),
         why: row.get("why")?,
         request_digest: row.get("request_digest")?,

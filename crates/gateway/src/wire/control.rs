@@ -73,6 +73,8 @@ pub struct Approval {
     pub user: String,
     /// `server/tool`.
     pub tool: String,
+    /// Where relative paths in them start.
+    pub cwd: String,
     /// The whole arguments.
     pub arguments: serde_json::Value,
     /// Why it is asked.

@@ -82,7 +82,11 @@ impl fmt::Display for Verdict {
             Decision::Allow => write!(out, "permitted by {}", names()),
             Decision::Ask => write!(out, "needs approval under {}{at}", names()),
             Decision::Deny if !self.errors.is_empty() => {
-                write!(out, "a policy could not be evaluated{at}, so the call is denied: {}", self.errors.join("; "))
+                write!(
+                    out,
+                    "a policy could not be evaluated{at}, so the call is denied: {}",
+                    self.errors.join("; ")
+                )
             }
             Decision::Deny if !self.determining.is_empty() => write!(out, "forbidden by {}{at}", names()),
             Decision::Deny => {
@@ -108,7 +112,10 @@ impl Policy {
     pub fn decide(&self, request: &Request) -> Verdict {
         let denied = |errors: Vec<String>| self.verdict(request, Decision::Deny, Vec::new(), errors);
         let Some(slice) = self.slices.get(&request.tool.name) else {
-            return denied(vec![format!("`{}` is not in the inventory the policies were loaded with", request.tool.name)]);
+            return denied(vec![format!(
+                "`{}` is not in the inventory the policies were loaded with",
+                request.tool.name
+            )]);
         };
         let entities = match slice.entities_for(&request.principal) {
             Ok(entities) => entities,
@@ -146,7 +153,8 @@ impl Policy {
         };
         let args = RestrictedExpression::new_unknown("args");
         [false, true].into_iter().any(|approved| {
-            let Ok(query) = query(slice, principal, context(tool, &circumstances, args.clone(), approved)) else {
+            let Ok(query) = query(slice, principal, context(tool, &circumstances, args.clone(), approved))
+            else {
                 return false;
             };
             let response = self.authorizer.is_authorized_partial(&query, &slice.policies, &entities);
@@ -154,17 +162,29 @@ impl Policy {
         })
     }
 
-    pub(super) fn outcome(&self, slice: &Slice, entities: &Entities, request: &Request, args: &Bound) -> Outcome {
+    pub(super) fn outcome(
+        &self,
+        slice: &Slice,
+        entities: &Entities,
+        request: &Request,
+        args: &Bound,
+    ) -> Outcome {
         let mut first = None;
         for (approved, decision) in [(false, Decision::Allow), (true, Decision::Ask)] {
             let evaluated = expression(args)
                 .and_then(|args| {
-                    query(slice, &request.principal, context(&request.tool, &request.circumstances, args, approved))
+                    query(
+                        slice,
+                        &request.principal,
+                        context(&request.tool, &request.circumstances, args, approved),
+                    )
                 })
                 .map(|query| self.authorizer.is_authorized(&query, &slice.policies, entities));
             let response = match evaluated {
                 Ok(response) => response,
-                Err(error) => return Outcome { decision: Decision::Deny, determining: vec![], errors: vec![error] },
+                Err(error) => {
+                    return Outcome { decision: Decision::Deny, determining: vec![], errors: vec![error] };
+                }
             };
             let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
             let mut determining: Vec<Arc<str>> =
@@ -220,7 +240,8 @@ pub(super) fn context(
     use RestrictedExpression as E;
     let text = |value: &str| E::new_string(value.to_owned());
     let record = |members: Vec<(&str, E)>| {
-        E::new_record(members.into_iter().map(|(name, value)| (name.to_owned(), value))).map_err(|e| e.to_string())
+        E::new_record(members.into_iter().map(|(name, value)| (name.to_owned(), value)))
+            .map_err(|e| e.to_string())
     };
     let effect = match tool.effect {
         Effect::Read => "read",
@@ -236,7 +257,10 @@ pub(super) fn context(
         ("approved".to_owned(), E::new_bool(approved)),
         (
             "session".to_owned(),
-            record(vec![("phase", text(&circumstances.phase)), ("transport", text(&circumstances.transport))])?,
+            record(vec![
+                ("phase", text(&circumstances.phase)),
+                ("transport", text(&circumstances.transport)),
+            ])?,
         ),
         (
             "tool".to_owned(),
@@ -278,4 +302,3 @@ pub(super) fn expression(bound: &Bound) -> Result<RestrictedExpression, String> 
         Bound::Each(_) => return Err("an argument still has several readings".to_owned()),
     })
 }
-

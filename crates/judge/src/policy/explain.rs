@@ -27,7 +27,8 @@ impl fmt::Display for Nearest {
         match self.unmet.as_slice() {
             [] => write!(out, "`{}` would permit it for another agent or user", self.policy),
             unmet => {
-                let conditions: Vec<String> = unmet.iter().map(|condition| format!("`{condition}`")).collect();
+                let conditions: Vec<String> =
+                    unmet.iter().map(|condition| format!("`{condition}`")).collect();
                 write!(out, "`{}` would permit it if {}", self.policy, conditions.join(" and "))
             }
         }
@@ -48,7 +49,8 @@ pub(super) fn nearest(
     let holds = |candidate: cedar_policy::Policy| {
         let mut alone = PolicySet::new();
         alone.add(candidate).is_ok()
-            && policy.authorizer.is_authorized(&query, &alone, entities).decision() == cedar_policy::Decision::Allow
+            && policy.authorizer.is_authorized(&query, &alone, entities).decision()
+                == cedar_policy::Decision::Allow
     };
     let mut best: Option<(usize, Nearest)> = None;
     for (name, permit) in slice.permits().take(PERMITS_MAX) {
@@ -57,7 +59,8 @@ pub(super) fn nearest(
         let mut unmet = Vec::new();
         if scope_fits {
             for condition in conditions(&est) {
-                if !with_conditions(&est, json!([{ "kind": "when", "body": condition }])).is_some_and(&holds) {
+                if !with_conditions(&est, json!([{ "kind": "when", "body": condition }])).is_some_and(&holds)
+                {
                     unmet.push(shown(&condition));
                 }
             }
@@ -103,7 +106,9 @@ fn with_conditions(est: &Value, conditions: Value) -> Option<cedar_policy::Polic
 fn shown(condition: &Value) -> String {
     let whole = json!({ "effect": "permit", "principal": { "op": "All" }, "action": { "op": "All" },
         "resource": { "op": "All" }, "conditions": [{ "kind": "when", "body": condition }] });
-    let text = cedar_policy::Policy::from_json(None, whole).map(|policy| policy.to_string()).unwrap_or_default();
-    let inner = text.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).map_or("", |(inner, _)| inner);
+    let text =
+        cedar_policy::Policy::from_json(None, whole).map(|policy| policy.to_string()).unwrap_or_default();
+    let inner =
+        text.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).map_or("", |(inner, _)| inner);
     inner.split_whitespace().collect::<Vec<_>>().join(" ")
 }

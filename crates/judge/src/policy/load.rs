@@ -4,8 +4,8 @@
 use super::schema;
 use crate::tool::{Inventory, Tool, ToolName};
 use cedar_policy::{
-    ActionConstraint, Authorizer, Effect, Entities, Entity, EntityUid, PolicyId, PolicySet, Schema, ValidationMode,
-    Validator,
+    ActionConstraint, Authorizer, Effect, Entities, Entity, EntityUid, PolicyId, PolicySet, Schema,
+    ValidationMode, Validator,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -91,20 +91,25 @@ impl Policy {
     pub fn load(sources: &[Source], inventory: &Inventory) -> Result<Self, LoadError> {
         let bytes: usize = sources.iter().map(|source| source.text.len()).sum();
         if let Some(first) = sources.first().filter(|_| bytes > POLICY_BYTES_MAX) {
-            return Err(one(first, 0, format!("policies hold {bytes} bytes in all; at most {POLICY_BYTES_MAX}")));
+            return Err(one(
+                first,
+                0,
+                format!("policies hold {bytes} bytes in all; at most {POLICY_BYTES_MAX}"),
+            ));
         }
         let schema = schema_of(inventory)?;
         let (all, origins) = parse(sources)?;
         check(&all, &schema, &origins, inventory)?;
-        let digest = crate::digest::hex(
-            sources.iter().map(|source| format!("{}\n{}\n", source.name, source.text)).collect::<String>().as_bytes(),
-        );
-        let slices =
-            inventory.tools().map(|tool| (tool.name.clone(), slice(tool, &all, &origins))).collect();
+        // What a text may do depends on the inventory it is read with, so a review changes the digest too.
+        let mut digested = format!("{}\n", inventory.digest());
+        digested.extend(sources.iter().map(|source| format!("{}\n{}\n", source.name, source.text)));
+        let digest = crate::digest::hex(digested.as_bytes());
+        let slices = inventory.tools().map(|tool| (tool.name.clone(), slice(tool, &all, &origins))).collect();
         Ok(Self { slices, authorizer: Authorizer::new(), digest, count: all.policies().count() })
     }
 
-    /// SHA-256 over the policy files, lowercase hexadecimal. A grant is bound to it.
+    /// SHA-256 over the policy files and the inventory they were checked against, lowercase hexadecimal. A grant is
+    /// bound to it.
     pub fn digest(&self) -> &str {
         &self.digest
     }
@@ -156,19 +161,28 @@ fn parse(sources: &[Source]) -> Result<(PolicySet, Origins<'_>), LoadError> {
             }
         };
         if parsed.templates().next().is_some() {
-            faults.push(fault_at(source, 0, "templates (`?principal`, `?resource`) are not supported; name the entity".into()));
+            faults.push(fault_at(
+                source,
+                0,
+                "templates (`?principal`, `?resource`) are not supported; name the entity".into(),
+            ));
         }
         let mut from = 0;
         for (index, policy) in in_text_order(&parsed).into_iter().enumerate() {
             let text = policy.to_string();
             let offset = source.text[from..].find(text.trim()).map_or(from, |at| at + from);
-            from = offset;
+            // Past its first character, or a copy of it further down would be found here again.
+            from = source.text[offset..].chars().next().map_or(offset, |c| offset + c.len_utf8());
             let name = match policy.annotation("id") {
                 Some(name) if !name.is_empty() => name.to_owned(),
                 _ => format!("{}#{}", source.name, index + 1),
             };
             if !names.insert(name.clone()) {
-                faults.push(fault_at(source, offset, format!("the policy id `{name}` is used twice; ids name policies in records")));
+                faults.push(fault_at(
+                    source,
+                    offset,
+                    format!("the policy id `{name}` is used twice; ids name policies in records"),
+                ));
                 continue;
             }
             let id = PolicyId::new(&name);
@@ -191,7 +205,12 @@ fn in_text_order(parsed: &PolicySet) -> Vec<&cedar_policy::Policy> {
     policies
 }
 
-fn check(all: &PolicySet, schema: &Schema, origins: &Origins<'_>, inventory: &Inventory) -> Result<(), LoadError> {
+fn check(
+    all: &PolicySet,
+    schema: &Schema,
+    origins: &Origins<'_>,
+    inventory: &Inventory,
+) -> Result<(), LoadError> {
     let result = Validator::new(schema.clone()).validate(all, ValidationMode::Strict);
     let mut faults: Vec<Fault> = result
         .validation_errors()
@@ -213,7 +232,11 @@ fn check(all: &PolicySet, schema: &Schema, origins: &Origins<'_>, inventory: &In
         if !servers.contains(server.id().unescaped())
             && let Some(origin) = origins.get(policy.id())
         {
-            faults.push(fault_at(origin.source, origin.offset, format!("no server is called `{}`", server.id().unescaped())));
+            faults.push(fault_at(
+                origin.source,
+                origin.offset,
+                format!("no server is called `{}`", server.id().unescaped()),
+            ));
         }
     }
     faults.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
@@ -222,15 +245,18 @@ fn check(all: &PolicySet, schema: &Schema, origins: &Origins<'_>, inventory: &In
 
 fn slice(tool: &Tool, all: &PolicySet, origins: &Origins<'_>) -> Slice {
     let action = uid("Action", &tool.name.to_string());
-    let groups: HashSet<EntityUid> = schema::groups(tool).into_iter().map(|group| uid("Action", group)).collect();
+    let groups: HashSet<EntityUid> =
+        schema::groups(tool).into_iter().map(|group| uid("Action", group)).collect();
     let concerns = |policy: &&cedar_policy::Policy| match policy.action_constraint() {
         ActionConstraint::Any => true,
         ActionConstraint::Eq(named) => named == action,
         ActionConstraint::In(named) => named.iter().any(|named| *named == action || groups.contains(named)),
     };
     let chosen: Vec<_> = all.policies().filter(concerns).cloned().collect();
-    let names =
-        chosen.iter().filter_map(|policy| Some((policy.id().clone(), origins.get(policy.id())?.name.clone()))).collect();
+    let names = chosen
+        .iter()
+        .filter_map(|policy| Some((policy.id().clone(), origins.get(policy.id())?.name.clone())))
+        .collect();
     let mut entities = vec![Entity::new_no_attrs(action.clone(), groups.clone())];
     entities.extend(groups.into_iter().map(|group| Entity::new_no_attrs(group, HashSet::new())));
     let resource = uid("Server", &tool.name.server);

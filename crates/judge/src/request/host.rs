@@ -222,7 +222,11 @@ fn refuse_characters(text: &str) -> Result<(), HostError> {
             '%' | '\u{ff05}' | '\u{fe6a}' => return Err(HostError::Percent),
             '_' | '\u{ff3f}' => return Err(HostError::Underscore),
             // Invisible characters are dropped by IDNA mapping, so a reader and a client see two names.
-            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
+            '\u{ad}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' => {
                 return Err(HostError::Character(c));
             }
             c if c.is_ascii() && !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-' | ':' | '[' | ']') => {
@@ -296,12 +300,29 @@ fn class_of_name(name: &Name) -> Class {
         "metadata.azure.internal",
         "metadata.tencentyun.com",
     ];
-    const LOOPBACK: &[&str] =
-        &["localhost", "localhost.localdomain", "localhost4.localdomain4", "localhost6.localdomain6", "ip6-localhost",
-          "ip6-loopback", "localhost4", "localhost6"];
+    const LOOPBACK: &[&str] = &[
+        "localhost",
+        "localhost.localdomain",
+        "localhost4.localdomain4",
+        "localhost6.localdomain6",
+        "ip6-localhost",
+        "ip6-loopback",
+        "localhost4",
+        "localhost6",
+    ];
     // RFC 6761, RFC 6762, RFC 8375, ICANN's .internal, and suffixes that clusters and routers give.
-    const PRIVATE: &[&str] =
-        &["internal", "local", "lan", "home.arpa", "localdomain", "intranet", "corp", "home", "private", "svc"];
+    const PRIVATE: &[&str] = &[
+        "internal",
+        "local",
+        "lan",
+        "home.arpa",
+        "localdomain",
+        "intranet",
+        "corp",
+        "home",
+        "private",
+        "svc",
+    ];
     if METADATA.contains(&name.as_str()) {
         Class::Metadata
     } else if LOOPBACK.contains(&name.as_str()) || name.is_within("localhost") {
@@ -319,14 +340,22 @@ fn class_of_ipv4(v4: Ipv4Addr) -> Class {
     match v4.octets() {
         [0, 0, 0, 0] => Class::Unspecified,
         // AWS, GCP, Azure and most others; ECS and EKS task roles; Alibaba; Oracle; Azure's wire server.
-        [169, 254, 169, 253 | 254] | [169, 254, 170, 2 | 23] | [100, 100, 100, 200] | [192, 0, 0, 192]
+        [169, 254, 169, 253 | 254]
+        | [169, 254, 170, 2 | 23]
+        | [100, 100, 100, 200]
+        | [192, 0, 0, 192]
         | [168, 63, 129, 16] => Class::Metadata,
         [127, ..] => Class::Loopback,
         [169, 254, ..] => Class::LinkLocal,
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => Class::Private,
         [224..=239, ..] => Class::Multicast,
         // IANA special-purpose registry.
-        [0, ..] | [192, 0, 0 | 2, _] | [192, 88, 99, _] | [198, 18 | 19, ..] | [198, 51, 100, _] | [203, 0, 113, _]
+        [0, ..]
+        | [192, 0, 0 | 2, _]
+        | [192, 88, 99, _]
+        | [198, 18 | 19, ..]
+        | [198, 51, 100, _]
+        | [203, 0, 113, _]
         | [240..=255, ..] => Class::Reserved,
         _ => Class::Public,
     }
@@ -345,7 +374,9 @@ fn class_of_ipv6(v6: Ipv6Addr) -> Class {
         | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
         | [0x2002, high, low, ..] => v4(high, low),
         // AWS and GCP over IPv6.
-        [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254 | 0x253 | 0x23] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => Class::Metadata,
+        [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254 | 0x253 | 0x23] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => {
+            Class::Metadata
+        }
         [0x64, 0xff9b, 1, ..] => Class::Private,
         [first, ..] if first & 0xffc0 == 0xfe80 => Class::LinkLocal,
         [first, ..] if first & 0xffc0 == 0xfec0 || first & 0xfe00 == 0xfc00 => Class::Private,

@@ -16,6 +16,8 @@ use tree::Tree;
 
 /// Most readings of one call that are judged: commands in a line × elements of parsed lists × decimal neighbours.
 pub const ALTERNATIVES_MAX: usize = 512;
+/// How many list values together weigh as much as one more reading; bounds the work before a decision.
+const LIST_VALUES_PER_ALTERNATIVE: usize = 256;
 
 /// Who acts: an agent, on behalf of a user who belongs to groups.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,9 +71,14 @@ pub struct Request {
     pub(crate) alternatives: Vec<Alternative>,
     pub(crate) circumstances: Circumstances,
     digest: String,
+    cwd: AbsPath,
 }
 
 impl Request {
+    /// Where relative paths start.
+    pub fn cwd(&self) -> &AbsPath {
+        &self.cwd
+    }
     /// Who acts.
     pub fn principal(&self) -> &Principal {
         &self.principal
@@ -84,7 +91,8 @@ impl Request {
     pub fn arguments(&self) -> &Tree {
         &self.arguments
     }
-    /// SHA-256 over principal, tool, reviewed definition and canonical arguments, lowercase hexadecimal.
+    /// SHA-256 over principal, working folder, tool, reviewed definition, canonical arguments and what they resolved
+    /// to, lowercase hexadecimal.
     pub fn digest(&self) -> &str {
         &self.digest
     }
@@ -140,7 +148,9 @@ pub enum Malformed {
         tool: ToolName,
     },
     /// An argument that the reviewed definition does not name.
-    #[error("argument `{at}` is not in the reviewed definition of `{tool}`; leave it out, or review the tool again")]
+    #[error(
+        "argument `{at}` is not in the reviewed definition of `{tool}`; leave it out, or review the tool again"
+    )]
     Unexpected {
         /// Which argument.
         at: String,
@@ -201,11 +211,9 @@ pub fn normalize(raw: RawCall, inventory: &Inventory, facts: &Facts<'_>) -> Resu
     };
     let arguments = if arguments == Tree::Null { Tree::Map(Vec::new()) } else { arguments };
     let bound = Binder { tool, facts }.bind(&arguments, &tool.shape, "")?;
-    let alternatives = expand(bound)?
-        .into_iter()
-        .map(|(label, args)| Alternative { args, label })
-        .collect();
-    let digest = digest(&principal, tool, &arguments);
+    let resolved = crate::digest::hex(format!("{bound:?}").as_bytes());
+    let alternatives = expand(bound)?.into_iter().map(|(label, args)| Alternative { args, label }).collect();
+    let digest = digest(&principal, tool, facts.cwd, &arguments, &resolved);
     Ok(Request {
         principal,
         tool: tool.clone(),
@@ -218,19 +226,23 @@ pub fn normalize(raw: RawCall, inventory: &Inventory, facts: &Facts<'_>) -> Resu
             calls_last_minute: facts.calls_last_minute,
         },
         digest,
+        cwd: facts.cwd.clone(),
     })
 }
 
-fn digest(principal: &Principal, tool: &Tool, arguments: &Tree) -> String {
+fn digest(principal: &Principal, tool: &Tool, cwd: &AbsPath, arguments: &Tree, resolved: &str) -> String {
     let text = |value: &str| Tree::Text(value.to_owned());
     let whole = Tree::List(vec![
         text("bailiwick request v1"),
         text(&principal.agent),
         text(&principal.user),
+        Tree::List(principal.groups.iter().map(|group| text(group)).collect()),
+        text(cwd.as_str()),
         text(&tool.name.server),
         text(&tool.name.tool),
         text(&tool.digest),
         arguments.clone(),
+        text(resolved),
     ]);
     crate::digest::hex(whole.canonical().as_bytes())
 }
@@ -241,6 +253,21 @@ struct Binder<'a> {
 }
 
 impl Binder<'_> {
+    /// Whatever an argument is said to mean: text that is a path into the gate's own ground is refused.
+    fn keep_out(&self, value: &Tree, at: &str) -> Result<(), Malformed> {
+        match value {
+            Tree::Text(text) if text.starts_with(['/', '~', '.']) && text.len() <= path::PATH_BYTES_MAX => {
+                match path::resolve(text, self.facts.cwd, self.facts.home, self.facts.links) {
+                    Ok(path) => self.zone(&path, at).map(|_| ()),
+                    Err(_) => Ok(()),
+                }
+            }
+            Tree::List(items) => items.iter().try_for_each(|item| self.keep_out(item, at)),
+            Tree::Map(members) => members.iter().try_for_each(|(_, value)| self.keep_out(value, at)),
+            Tree::Null | Tree::Bool(_) | Tree::Integer(_) | Tree::Float(_) | Tree::Text(_) => Ok(()),
+        }
+    }
+
     fn bind(&self, value: &Tree, shape: &Shape, at: &str) -> Result<Bound, Malformed> {
         match (shape, value) {
             (Shape::Bool, Tree::Bool(value)) => Ok(Bound::Bool(*value)),
@@ -250,7 +277,10 @@ impl Binder<'_> {
             (Shape::Text(kind), Tree::Text(text)) => self.text(text, *kind, at),
             (Shape::List(item), Tree::List(values)) => self.list(values, item, at),
             (Shape::Record { fields, open }, Tree::Map(members)) => self.record(members, fields, *open, at),
-            (Shape::Any, value) => Ok(Bound::Text(value.canonical())),
+            (Shape::Any, value) => {
+                self.keep_out(value, at)?;
+                Ok(Bound::Text(value.canonical()))
+            }
             (shape, value) => {
                 let at = if at.is_empty() { "arguments" } else { at }.to_owned();
                 Err(Malformed::WrongType { at, want: name_of(shape), got: kind_of(value) })
@@ -288,8 +318,11 @@ impl Binder<'_> {
             }
         }
         if !rest.is_empty() {
+            rest.iter().try_for_each(|(name, value)| self.keep_out(value, &inside(name)))?;
             bound.push((REST.to_owned(), Bound::Text(Tree::Map(rest).canonical())));
         }
+        // One order for one meaning: what was granted must be found again when a client writes its members in another.
+        bound.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(Bound::Record(bound))
     }
 
@@ -305,10 +338,14 @@ impl Binder<'_> {
         // A decimal between two places inside a list is judged at its neighbours like any other.
         let mut sets = vec![Vec::new()];
         for (_, item) in items {
-            let readings = expand(item)?;
-            if sets.len() * readings.len() > ALTERNATIVES_MAX {
-                return Err(Malformed::TooManyAlternatives);
+            let mut readings = expand(item)?;
+            if let [_] = readings.as_slice() {
+                let (_, only) = readings.remove(0);
+                sets.iter_mut().for_each(|set| set.push(only.clone()));
+                bounded(sets.len().saturating_mul(values.len()) / LIST_VALUES_PER_ALTERNATIVE)?;
+                continue;
             }
+            bounded(sets.len() * readings.len())?;
             sets = sets
                 .iter()
                 .flat_map(|set: &Vec<Bound>| {
@@ -319,14 +356,19 @@ impl Binder<'_> {
         let mut sets = sets.into_iter().map(Bound::Set);
         match (sets.next(), sets.len()) {
             (Some(only), 0) => Ok(only),
-            (first, _) => Ok(Bound::Each(first.into_iter().chain(sets).map(|set| (at.to_owned(), set)).collect())),
+            (first, _) => {
+                Ok(Bound::Each(first.into_iter().chain(sets).map(|set| (at.to_owned(), set)).collect()))
+            }
         }
     }
 
     fn text(&self, text: &str, kind: Kind, at: &str) -> Result<Bound, Malformed> {
         let unreadable = |kind, why: String| Malformed::Unreadable { at: at.to_owned(), kind, why };
         match kind {
-            Kind::Plain => Ok(Bound::Text(text.to_owned())),
+            Kind::Plain => {
+                self.keep_out(&Tree::Text(text.to_owned()), at)?;
+                Ok(Bound::Text(text.to_owned()))
+            }
             Kind::Path => {
                 let path = path::resolve(text, self.facts.cwd, self.facts.home, self.facts.links)
                     .map_err(|why| unreadable("path", why.to_string()))?;
@@ -365,7 +407,8 @@ impl Binder<'_> {
     /// The word for the zone a path leads into.
     ///
     /// # Errors
-    /// The gate's own ground, or a folder around it: no policy can permit that.
+    /// The gate's own ground: no policy can permit that. A folder around it is not refused, or nothing could list the
+    /// project it lies in; what a program does below such a folder is for the sandbox to stop.
     fn zone(&self, path: &path::Resolved, at: &str) -> Result<&'static str, Malformed> {
         let zones = self.facts.zones;
         let reached = [&path.real, &path.entry];
@@ -378,7 +421,8 @@ impl Binder<'_> {
     /// Every command of the line, each judged by itself; a part that cannot be read is one more, opaque command.
     fn command_line(&self, text: &str, at: &str) -> Result<Bound, Malformed> {
         let parsed = command::parse(text);
-        let moves = parsed.commands.iter().any(|command| matches!(command.program.as_str(), "cd" | "pushd" | "popd"));
+        let moves =
+            parsed.commands.iter().any(|command| matches!(command.program.as_str(), "cd" | "pushd" | "popd"));
         let mut each = Vec::with_capacity(parsed.commands.len() + 1);
         for command in &parsed.commands {
             if command.program == "bailiwick" {
@@ -396,14 +440,23 @@ impl Binder<'_> {
     fn command(&self, command: &Command, moves: bool, at: &str) -> Result<Bound, Malformed> {
         let known = |words: &[Word]| -> Vec<String> { words.iter().filter_map(path_text).collect() };
         let words: Vec<String> = command.words.iter().filter_map(Word::literal).map(str::to_owned).collect();
-        let paths: Vec<String> = command.words.iter().filter_map(path_text).filter_map(|word| path_in(&word)).collect();
+        // What a command names, where it is named from, and, if it was named by a path, the program itself.
+        let mut paths: Vec<String> =
+            command.words.iter().filter_map(path_text).flat_map(|word| paths_in(&word)).collect();
+        paths.extend(command.assignments.iter().filter_map(|(_, value)| path_text(value)).filter(|value| !value.is_empty()));
+        paths.push(".".to_owned());
+        paths.extend(command.given.contains('/').then(|| command.given.clone()));
         let unknown = |words: &[Word]| words.iter().any(|word| path_text(word).is_none());
-        let dynamic = [&command.words, &command.reads, &command.writes].into_iter().any(|words| unknown(words));
+        let dynamic =
+            [&command.words, &command.reads, &command.writes].into_iter().any(|words| unknown(words));
         Ok(record([
             ("program", Bound::Text(command.program.clone())),
             ("given", Bound::Text(command.given.clone())),
             ("line", Bound::Text(line_of(command))),
-            ("first", Bound::Text(words.iter().find(|word| !word.starts_with('-')).cloned().unwrap_or_default())),
+            (
+                "first",
+                Bound::Text(words.iter().find(|word| !word.starts_with('-')).cloned().unwrap_or_default()),
+            ),
             ("words", texts(words)),
             ("env", texts(command.assignments.iter().map(|(name, _)| name.clone()))),
             ("zones", self.zones(&paths, unknown(&command.words), moves, at)?),
@@ -482,13 +535,18 @@ fn path_text(word: &Word) -> Option<String> {
     }
 }
 
-/// The path a word may carry: itself, or what follows `=` in an option.
-fn path_in(word: &str) -> Option<String> {
-    let candidate = match word.strip_prefix('-') {
-        Some(option) => option.split_once('=')?.1,
-        None => word,
+/// The paths a word may carry: itself, what follows `=` (`--output=/x`, `of=/x`), and what is attached to a short
+/// option (`-o/x`). Which of them the program means is not known, so all of them count.
+fn paths_in(word: &str) -> Vec<String> {
+    let whole = (!word.starts_with('-')).then_some(word);
+    let value = word.split_once('=').map(|(_, value)| value);
+    let attached = match word.strip_prefix('-').filter(|option| !option.starts_with('-')) {
+        Some(option) => option.char_indices().nth(1).and_then(|(at, _)| option.get(at..)),
+        None => None,
     };
-    (candidate.contains('/') || candidate.starts_with(['~', '.'])).then(|| candidate.to_owned())
+    // A bare word is a name in the working folder as far as anyone here can know.
+    let is_path = |text: &&str| !text.is_empty();
+    [whole, value, attached].into_iter().flatten().filter(is_path).map(str::to_owned).collect()
 }
 
 fn zone_word(zone: Zone) -> &'static str {
@@ -532,7 +590,8 @@ fn decimal(value: f64, at: &str) -> Result<Bound, Malformed> {
         return Ok(Bound::Decimal(nearest));
     }
     let floor = (value * SCALE).floor() as i64;
-    let neighbours = [floor, floor + 1].map(|scaled| (format!("{at} at {}", text(scaled)), Bound::Decimal(text(scaled))));
+    let neighbours =
+        [floor, floor + 1].map(|scaled| (format!("{at} at {}", text(scaled)), Bound::Decimal(text(scaled))));
     Ok(Bound::Each(neighbours.into()))
 }
 
@@ -550,7 +609,8 @@ fn expand(bound: Bound) -> Result<Vec<(String, Bound)>, Malformed> {
             Ok(out)
         }
         Bound::Record(members) => {
-            let mut rows: Vec<(String, Vec<(String, Bound)>)> = vec![(String::new(), Vec::with_capacity(members.len()))];
+            let mut rows: Vec<(String, Vec<(String, Bound)>)> =
+                vec![(String::new(), Vec::with_capacity(members.len()))];
             for (name, value) in members {
                 let readings = expand(value)?;
                 bounded(rows.len() * readings.len())?;
@@ -570,7 +630,8 @@ fn expand(bound: Bound) -> Result<Vec<(String, Bound)>, Malformed> {
                         readings
                             .iter()
                             .map(move |(inner, value)| {
-                                let row = row.iter().cloned().chain([(name.clone(), value.clone())]).collect();
+                                let row =
+                                    row.iter().cloned().chain([(name.clone(), value.clone())]).collect();
                                 (join(&label, inner), row)
                             })
                             .collect::<Vec<_>>()

@@ -272,7 +272,10 @@ impl AbsPath {
 
     /// As [`Self::is_within`], but names that a case-folding or normalizing file system takes for one are one.
     pub fn is_within_folded(&self, folder: &AbsPath) -> bool {
-        within(self.components().map(|c| Cow::Owned(fold(c))), folder.components().map(|c| Cow::Owned(fold(c))))
+        within(
+            self.components().map(|c| Cow::Owned(fold(c))),
+            folder.components().map(|c| Cow::Owned(fold(c))),
+        )
     }
 
     /// Whether the text may read as another path than it is: invisible or direction characters, look-alikes of `/`
@@ -380,7 +383,10 @@ fn split_base<'a>(
     }
 }
 
-fn within<'a>(mut path: impl Iterator<Item = Cow<'a, str>>, folder: impl Iterator<Item = Cow<'a, str>>) -> bool {
+fn within<'a>(
+    mut path: impl Iterator<Item = Cow<'a, str>>,
+    folder: impl Iterator<Item = Cow<'a, str>>,
+) -> bool {
     for name in folder {
         if path.next().as_ref() != Some(&name) {
             return false;
@@ -408,7 +414,17 @@ fn confusable_name(name: &str) -> bool {
             | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
     };
     let like_ascii = |c: char| {
-        matches!(c, '\u{2044}' | '\u{2215}' | '\u{29f8}' | '\u{2571}' | '\u{3002}' | '\u{2024}' | '\u{a4f8}' | '\u{223c}')
+        matches!(
+            c,
+            '\u{2044}'
+                | '\u{2215}'
+                | '\u{29f8}'
+                | '\u{2571}'
+                | '\u{3002}'
+                | '\u{2024}'
+                | '\u{a4f8}'
+                | '\u{223c}'
+        )
     };
     let latin = name.chars().any(|c| c.is_ascii_alphabetic());
     let foreign = name.chars().any(|c| matches!(c, '\u{370}'..='\u{3ff}' | '\u{400}'..='\u{52f}'));
@@ -449,7 +465,11 @@ mod tests {
             ("\u{ff0e}\u{ff0e}/x", "/w/p/\u{ff0e}\u{ff0e}/x"),
             (" a ", "/w/p/ a "),
         ] {
-            assert_eq!(lexical(given, &abs("/w/p"), &abs("/home/u")), Ok(AbsPath(want.to_owned())), "{given:?}");
+            assert_eq!(
+                lexical(given, &abs("/w/p"), &abs("/home/u")),
+                Ok(AbsPath(want.to_owned())),
+                "{given:?}"
+            );
         }
     }
 
@@ -611,7 +631,9 @@ mod tests {
         ] {
             assert_eq!(zones.zone(&abs(path)), want, "{path}");
         }
-        for (path, want) in [("/home/u", true), ("/Home", true), ("/home/u/work", true), ("/", true), ("/tmp", false)] {
+        for (path, want) in
+            [("/home/u", true), ("/Home", true), ("/home/u/work", true), ("/", true), ("/tmp", false)]
+        {
             assert_eq!(zones.encloses_gate(&abs(path)), want, "{path}");
         }
     }

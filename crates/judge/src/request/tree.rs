@@ -32,8 +32,10 @@ pub enum Tree {
 
 /// Why bytes are not a [`Tree`].
 #[derive(Debug, thiserror::Error)]
-#[error("not usable JSON: {reason}; send plain JSON without duplicate keys, at most {DEPTH_MAX} levels deep, \
-         integers within ±(2^53 − 1)")]
+#[error(
+    "not usable JSON: {reason}; send plain JSON without duplicate keys, at most {DEPTH_MAX} levels deep, \
+         integers within ±(2^53 − 1)"
+)]
 pub struct TreeError {
     reason: String,
 }
@@ -148,13 +150,17 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
     fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Tree, E> {
         if value.unsigned_abs() > INTEGER_MAX.unsigned_abs() {
-            return Err(E::custom(format_args!("the integer {value} is past 2^53 and parsers disagree on it")));
+            return Err(E::custom(format_args!(
+                "the integer {value} is past 2^53 and parsers disagree on it"
+            )));
         }
         Ok(Tree::Integer(value))
     }
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Tree, E> {
         i64::try_from(value)
-            .map_err(|_| E::custom(format_args!("the integer {value} is past 2^53 and parsers disagree on it")))
+            .map_err(|_| {
+                E::custom(format_args!("the integer {value} is past 2^53 and parsers disagree on it"))
+            })
             .and_then(|value| self.visit_i64(value))
     }
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Tree, E> {
@@ -162,7 +168,9 @@ impl<'de> Visitor<'de> for Node<'_> {
             return Ok(Tree::Float(value));
         }
         if value.abs() > INTEGER_MAX as f64 {
-            return Err(E::custom(format_args!("the number {value:e} is past 2^53 and parsers disagree on it")));
+            return Err(E::custom(format_args!(
+                "the number {value:e} is past 2^53 and parsers disagree on it"
+            )));
         }
         Ok(Tree::Integer(value as i64))
     }

@@ -70,7 +70,9 @@ pub enum UrlError {
     #[error("the url has no host; write scheme://host/path")]
     NoHost,
     /// `http://a@b@c/`.
-    #[error("the url has more than one '@' before its path, which clients split differently; encode the others")]
+    #[error(
+        "the url has more than one '@' before its path, which clients split differently; encode the others"
+    )]
     ManyAt,
     /// `http://a?@b/`.
     #[error("the url has '@' where some clients still look for the host; put '/' before the '?' or '#'")]
@@ -361,7 +363,13 @@ mod tests {
 
     #[test]
     fn user_information_is_told_and_not_kept() {
-        for given in ["http://u:p4ss@a.com/x", "http://good.com@a.com/x", "http://@a.com/x", "http://:p4ss@a.com/x", "http://u%40b:p4ss@a.com/x"] {
+        for given in [
+            "http://u:p4ss@a.com/x",
+            "http://good.com@a.com/x",
+            "http://@a.com/x",
+            "http://:p4ss@a.com/x",
+            "http://u%40b:p4ss@a.com/x",
+        ] {
             let url = Url::parse(given).unwrap_or_else(|e| panic!("{given:?}: {e}"));
             assert!(url.has_userinfo(), "{given}");
             assert_eq!(url.to_string(), "http://a.com/x");
@@ -416,7 +424,17 @@ mod tests {
         ] {
             assert_eq!(Url::parse(given), Err(want), "{given:?}");
         }
-        for given in ["http://a.com:65536/", "http://a.com:80:80/", "http://[::1]x/", "http://[::1/", "http://x[::1]/", "http://a.com:8a/", "http://1.2.3.256/", "http://a\u{200b}.com/", "http://a\u{ff0f}b.com/"] {
+        for given in [
+            "http://a.com:65536/",
+            "http://a.com:80:80/",
+            "http://[::1]x/",
+            "http://[::1/",
+            "http://x[::1]/",
+            "http://a.com:8a/",
+            "http://1.2.3.256/",
+            "http://a\u{200b}.com/",
+            "http://a\u{ff0f}b.com/",
+        ] {
             assert!(Url::parse(given).is_err(), "{given:?}");
         }
     }

@@ -12,6 +12,7 @@ use crate::receipt::Receipt;
 use crate::session::Session;
 use crate::wire::frame::Object;
 use crate::wire::record::{Body, Status};
+use judge::policy::Decision;
 use judge::request::Principal;
 use judge::request::path::AbsPath;
 use judge::request::tree::Tree;
@@ -21,6 +22,7 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// The oldest client whose hooks fail closed (`onFailure: block`).
 pub const CLIENT_VERSION_MIN: [u64; 3] = [2, 1, 295];
@@ -40,6 +42,7 @@ pub struct Hooks {
 /// One session of the client.
 struct Followed {
     session: Session,
+    begun: Instant,
     _guard: SessionGuard,
     calls: Mutex<HashMap<String, Judged>>,
     /// Why the model must not see what came back; set once, never cleared.
@@ -103,9 +106,14 @@ impl Hooks {
                 verdict::block("settings cannot change while the gate guards this session; start a new one")
             }
             "SessionEnd" => {
-                locked(&self.sessions).remove(&event.session);
+                // A halted session stays halted, also when the client takes it up again.
+                if followed.halt_reason().is_none() {
+                    locked(&self.sessions).remove(&event.session);
+                }
                 verdict::nothing()
             }
+            // An event this version does not know may be the one before a call.
+            _ if !event.tool.is_empty() => verdict::fail_closed("", "the event is not one the gate knows"),
             _ => verdict::nothing(),
         }
     }
@@ -117,7 +125,9 @@ impl Hooks {
         }
         if sessions.len() >= SESSIONS_MAX {
             // The calls of a forgotten session close as cancelled; its next event begins it anew.
-            if let Some(name) = sessions.keys().next().cloned() {
+            let idle = |followed: &&Arc<Followed>| followed.halt_reason().is_none();
+            let oldest = sessions.iter().filter(|(_, one)| idle(one)).min_by_key(|(_, one)| one.begun);
+            if let Some(name) = oldest.map(|(name, _)| name.clone()) {
                 sessions.remove(&name);
             }
         }
@@ -127,6 +137,7 @@ impl Hooks {
         let guard = self.gate.open_session(&session, "claude-code", "hook");
         let followed = Arc::new(Followed {
             session,
+            begun: Instant::now(),
             _guard: guard,
             calls: Mutex::default(),
             halted: Mutex::default(),
@@ -150,12 +161,19 @@ impl Hooks {
         if let Some(name) = event.tool.strip_prefix("mcp__") {
             return self.before_mcp(followed, &event, name, &input);
         }
+        let cwd = match event.cwd() {
+            Ok(cwd) => cwd,
+            Err(why) => return verdict::deny(&format!("the working folder cannot be read: {why}")),
+        };
         let name = ToolName { server: CLAUDE.to_owned(), tool: event.tool.clone() };
-        let scene = Scene { cwd: event.cwd(), client_call: event.use_id.clone() };
+        let scene = Scene { cwd, client_call: event.use_id.clone() };
         let call = followed.session.call(name, input.clone());
         match pipeline::admit(&self.gate, &followed.session, call, &scene).await {
             Ok((permit, receipt)) => {
-                let why = permit.verdict().to_string();
+                let why = match permit.granted_by() {
+                    Some(by) => format!("granted by {by}"),
+                    None => permit.verdict().to_string(),
+                };
                 // The client acts on this permit; its receipt is closed by the events that follow.
                 drop(permit);
                 followed.remember(
@@ -169,22 +187,26 @@ impl Hooks {
         }
     }
 
-    /// A tool of an MCP server: let through to the proxy, which decides, if the name is one the proxy serves.
+    /// A tool of an MCP server: let through to the proxy, which decides and records, unless policy denies it already.
     fn before_mcp(&self, followed: &Arc<Followed>, event: &Event, name: &str, input: &Tree) -> Value {
         let rules = self.gate.rules();
-        let known = served(name).find(|name| rules.inventory.tool(name).is_some());
+        let configured = &self.gate.config.server;
+        let known = served(name)
+            .find(|name| configured.contains_key(&name.server) && rules.inventory.tool(name).is_some());
         let Some(known) = known else {
             let why = format!("`{}` is not a reviewed tool behind the gate", event.tool);
             self.alert(followed, "ungated-server", &why, &event.use_id);
             return verdict::deny(&why);
         };
+        let call = followed.session.call(known.clone(), input.clone());
+        match pipeline::preview(&self.gate, &followed.session, call) {
+            Ok((_, verdict)) if verdict.decision() == Decision::Deny => return verdict::deny(&verdict.to_string()),
+            Ok(_) => {}
+            Err(malformed) => return verdict::deny(&malformed),
+        }
         self.note(
             followed,
-            Body::Sensed {
-                client_call: event.use_id.clone(),
-                tool: known.to_string(),
-                event: "hook".to_owned(),
-            },
+            Body::Sensed { client_call: event.use_id.clone(), tool: known.to_string(), event: "hook".to_owned() },
         );
         followed.remember(
             event.use_id.clone(),
@@ -247,8 +269,9 @@ impl Hooks {
 /// The client asks for permission of its own: given where the gate has permitted this very call, refused otherwise.
 fn permission(followed: &Followed, event: &Event) -> Value {
     let input = event.input.as_ref().map(Tree::canonical).unwrap_or_default();
-    let permitted =
-        locked(&followed.calls).values().any(|judged| judged.tool == event.tool && judged.input == input);
+    let permitted = locked(&followed.calls).iter().any(|(use_id, judged)| {
+        judged.tool == event.tool && judged.input == input && (event.use_id.is_empty() || *use_id == event.use_id)
+    });
     if permitted {
         verdict::permit()
     } else {
@@ -309,28 +332,30 @@ impl Event {
         })
     }
 
-    fn cwd(&self) -> Option<AbsPath> {
-        self.body.text("cwd").and_then(|cwd| AbsPath::parse(&cwd).ok())
+    /// Where the client works; `None` where it does not say, which stands for the project.
+    fn cwd(&self) -> Result<Option<AbsPath>, String> {
+        let Some(cwd) = self.body.get("cwd") else { return Ok(None) };
+        let cwd: String = serde_json::from_str(cwd.get()).map_err(|error| error.to_string())?;
+        AbsPath::parse(&cwd).map(Some).map_err(|error| error.to_string())
     }
 }
 
-/// The reviewed names an MCP tool of the client may stand for: `bailiwick__SERVER__TOOL`, or `SERVER__TOOL` where a
-/// client knows one server of the gate by its own name.
+/// The names an MCP tool of the client may stand for: `CLIENT__SERVER__TOOL` where a client knows the whole gate by one
+/// name, or `SERVER__TOOL` where it knows one server of the gate by its own. The client's built-in tools are neither.
 fn served(name: &str) -> impl Iterator<Item = ToolName> {
     let split = |name: &str| {
         let (server, tool) = name.split_once("__")?;
         Some(ToolName { server: server.to_owned(), tool: tool.to_owned() })
     };
-    let through_all = name
-        .split_once("__")
-        .filter(|(client, _)| client.ends_with("bailiwick"))
-        .and_then(|(_, rest)| split(rest));
-    [through_all, split(name)].into_iter().flatten()
+    let through_all = name.split_once("__").and_then(|(_, rest)| split(rest));
+    [through_all, split(name)].into_iter().flatten().filter(|name| name.server != CLAUDE)
 }
 
 /// The version the client writes into its transcript, where it has written one.
 fn client_version(transcript: &Path) -> Option<[u64; 3]> {
     use std::io::Read;
+    // The path is the client's word; anything but a plain file could make the gate wait.
+    std::fs::symlink_metadata(transcript).ok().filter(std::fs::Metadata::is_file)?;
     let mut head = Vec::new();
     std::fs::File::open(transcript).ok()?.take(TRANSCRIPT_BYTES_MAX).read_to_end(&mut head).ok()?;
     let head = String::from_utf8_lossy(&head);

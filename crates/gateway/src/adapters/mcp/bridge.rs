@@ -150,12 +150,11 @@ pub fn input_request(method: &str, params: Option<&RawValue>) -> Value {
     json!({ "method": method, "params": params })
 }
 
-/// A level's rank (RFC 5424); unknown words rank lowest.
-pub fn log_rank(level: &str) -> usize {
+/// A level's rank (RFC 5424); `None` for words that are no level.
+pub fn log_rank(level: &str) -> Option<usize> {
     ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
         .iter()
         .position(|known| *known == level)
-        .unwrap_or(0)
 }
 
 #[cfg(test)]

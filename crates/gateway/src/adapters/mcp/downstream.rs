@@ -19,12 +19,14 @@ use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// How long a client may take to answer a server's question, in seconds.
 const CLIENT_SECONDS_MAX: u64 = 600;
+/// How long after a failure a server is not tried again, in seconds.
+const RETRY_SECONDS_MIN: u64 = 10;
 /// Requests one client may have under way.
 const RUNNING_MAX: usize = 1_024;
 /// Subscriptions one client may hold.
@@ -48,7 +50,7 @@ pub struct Downstream {
     pub(super) client: Client,
     /// Where messages go that belong to no request.
     pub(super) lane: Lane,
-    links: tokio::sync::Mutex<BTreeMap<String, Arc<Link>>>,
+    links: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Slot>>>>,
     /// Questions to the client that wait for its answer.
     asked: Mutex<HashMap<u64, Asked>>,
     next_ask: AtomicU64,
@@ -61,6 +63,14 @@ pub struct Downstream {
     /// Ends the tasks of this session.
     pub(super) ended: CancellationToken,
     _guard: SessionGuard,
+}
+
+/// One server's place in a session.
+#[derive(Default)]
+struct Slot {
+    link: Option<Arc<Link>>,
+    /// When connecting failed last, and why.
+    failed: Option<(Instant, String)>,
 }
 
 struct Finished<'a> {
@@ -143,7 +153,7 @@ impl Downstream {
             era,
             client,
             lane,
-            links: tokio::sync::Mutex::default(),
+            links: Mutex::default(),
             asked: Mutex::default(),
             next_ask: AtomicU64::new(1),
             running: Mutex::default(),
@@ -283,26 +293,41 @@ impl Downstream {
 
     /// The links open now.
     pub(super) async fn open_links(&self) -> Vec<Arc<Link>> {
-        self.links.lock().await.values().cloned().collect()
+        let slots: Vec<_> = locked(&self.links).values().cloned().collect();
+        let mut open = Vec::new();
+        for slot in slots {
+            open.extend(slot.lock().await.link.clone());
+        }
+        open
     }
 
-    /// The link to `server`, opened at first use and again after the server ended.
+    /// The link to `server`, opened at first use and again after the server ended. A server that just failed is not
+    /// tried again at once, so that it delays nobody twice.
     ///
     /// # Errors
     /// [`UpstreamError`].
     pub(super) async fn link(self: &Arc<Self>, server: &str) -> Result<Arc<Link>, UpstreamError> {
-        let mut links = self.links.lock().await;
-        if let Some(link) = links.get(server).filter(|link| link.upstream.is_alive()) {
+        let slot = locked(&self.links).entry(server.to_owned()).or_default().clone();
+        let mut slot = slot.lock().await;
+        if let Some(link) = slot.link.as_ref().filter(|link| link.upstream.is_alive()) {
             return Ok(link.clone());
         }
-        let (link, messages) = Link::open(&self.gate, server, &self.client, self.era).await?;
+        if let Some((at, why)) = &slot.failed
+            && at.elapsed() < Duration::from_secs(RETRY_SECONDS_MIN)
+        {
+            return Err(UpstreamError::Refused(why.clone()));
+        }
+        let (link, messages) = match Link::open(&self.gate, server, &self.client, self.era).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                slot.failed = Some((Instant::now(), error.to_string()));
+                return Err(error);
+            }
+        };
         tokio::spawn(listen(Arc::downgrade(self), link.clone(), messages, self.ended.clone()));
         if link.era() == Era::Modern {
-            let kinds = [
-                ("tools", "toolsListChanged"),
-                ("prompts", "promptsListChanged"),
-                ("resources", "resourcesListChanged"),
-            ];
+            let kinds =
+                [("tools", "toolsListChanged"), ("prompts", "promptsListChanged"), ("resources", "resourcesListChanged")];
             let wanted: serde_json::Map<_, _> = kinds
                 .iter()
                 .filter(|(capability, _)| link.has(&format!("/{capability}/listChanged")))
@@ -312,7 +337,7 @@ impl Downstream {
                 self.hold(&link, serde_json::Value::Object(wanted));
             }
         }
-        links.insert(server.to_owned(), link.clone());
+        *slot = Slot { link: Some(link.clone()), failed: None };
         Ok(link)
     }
 
@@ -346,41 +371,35 @@ impl Downstream {
         }
         let method = message.method();
         match method.as_str() {
-            "notifications/progress" => self.progress(link, message, related).await,
-            "notifications/message" => self.logged(link, message, related).await,
-            "notifications/cancelled" => self.withdrawn(link, &message).await,
+            "notifications/progress" => progress(link, message, related),
+            "notifications/message" => self.logged(link, message, related),
+            "notifications/cancelled" => self.withdrawn(link, &message),
             "notifications/subscriptions/acknowledged" => {}
             "notifications/tools/list_changed" => {
                 link.tools_changed();
-                self.announce("toolsListChanged", message).await;
+                self.announce("toolsListChanged", message);
             }
-            "notifications/prompts/list_changed" => self.announce("promptsListChanged", message).await,
-            "notifications/resources/list_changed" => self.announce("resourcesListChanged", message).await,
-            "notifications/resources/updated" => self.announce("resourceSubscriptions", message).await,
+            "notifications/prompts/list_changed" => self.announce("promptsListChanged", message),
+            "notifications/resources/list_changed" => self.announce("resourcesListChanged", message),
+            "notifications/resources/updated" => self.announce("resourceSubscriptions", message),
             _ => match link.call(related).filter(|_| related.is_some()) {
-                Some(call) => call.lane.send(message).await,
+                Some(call) => call.lane.offer(message),
                 None => self.lane.offer(message),
             },
         }
     }
 
-    async fn progress(&self, link: &Link, message: Object, related: Option<u64>) {
-        let Some(call) = related.and_then(|id| link.call(Some(id))) else { return };
-        let (Some(token), Some(params)) = (call.progress.clone(), message.object("params")) else { return };
-        call.lane.send(message.with("params", params.with("progressToken", token).to_raw())).await;
-    }
-
-    async fn logged(&self, link: &Link, message: Object, related: Option<u64>) {
+    fn logged(&self, link: &Link, message: Object, related: Option<u64>) {
         let call = link.call(related);
         match (self.era, call) {
-            (Era::Legacy, Some(call)) if related.is_some() => call.lane.send(message).await,
+            (Era::Legacy, Some(call)) if related.is_some() => call.lane.offer(message),
             (Era::Legacy, _) => self.lane.offer(message),
             (Era::Modern, Some(call)) => {
                 let level =
                     message.object("params").and_then(|params| params.text("level")).unwrap_or_default();
                 let wanted = call.log_level.as_deref();
                 if wanted.is_some_and(|wanted| bridge::log_rank(&level) >= bridge::log_rank(wanted)) {
-                    call.lane.send(message).await;
+                    call.lane.offer(message);
                 }
             }
             // A modern client hears of a request only on that request's stream.
@@ -389,7 +408,7 @@ impl Downstream {
     }
 
     /// A change of lists or resources: a legacy client always hears it, a modern one where it listens.
-    async fn announce(&self, kind: &str, message: Object) {
+    fn announce(&self, kind: &str, message: Object) {
         let params = message.object("params").unwrap_or_default();
         let without_subscription = |mut params: Object| {
             let mut about = params.object("_meta").unwrap_or_default();
@@ -428,7 +447,7 @@ impl Downstream {
     }
 
     /// A server takes back its question.
-    async fn withdrawn(&self, link: &Link, message: &Object) {
+    fn withdrawn(&self, link: &Link, message: &Object) {
         let Some(id) =
             message.object("params").and_then(|params| params.get("requestId").map(|id| id.get().to_owned()))
         else {
@@ -632,6 +651,13 @@ pub(super) fn unsupported_version(asked: &str) -> Refusal {
         message: format!("unsupported protocol version: {asked}"),
         data: Some(serde_json::json!({ "supported": [MODERN], "requested": asked })),
     }
+}
+
+/// A server's progress on a call, under the client's own token.
+fn progress(link: &Link, message: Object, related: Option<u64>) {
+    let Some(call) = related.and_then(|id| link.call(Some(id))) else { return };
+    let (Some(token), Some(params)) = (call.progress.clone(), message.object("params")) else { return };
+    call.lane.offer(message.with("params", params.with("progressToken", token).to_raw()));
 }
 
 async fn ask_modern(

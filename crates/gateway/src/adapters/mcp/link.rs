@@ -12,6 +12,7 @@ use judge::permit::{Permit, Recorded};
 use judge::tool::ToolName;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -114,6 +115,8 @@ pub struct Link {
     pub upstream: Upstream,
     /// Tools as listed now; `None` when the server said that they changed.
     definitions: Mutex<Option<HashMap<String, Listed>>>,
+    /// Counts the changes the server announced.
+    changes: AtomicU64,
     calls: Mutex<HashMap<u64, Call>>,
     call_seconds_max: u64,
 }
@@ -140,6 +143,7 @@ impl Link {
             server: server.to_owned(),
             upstream,
             definitions: Mutex::default(),
+            changes: AtomicU64::new(0),
             calls: Mutex::default(),
             call_seconds_max: gate.config.gate.call_seconds_max,
         };
@@ -162,6 +166,7 @@ impl Link {
 
     /// The server said that its tools changed: nothing it listed before counts.
     pub fn tools_changed(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
         *self.definitions.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -209,9 +214,14 @@ impl Link {
         if let Some(known) = &*self.definitions.lock().unwrap_or_else(PoisonError::into_inner) {
             return Ok(known.get(tool).cloned());
         }
+        let before = self.changes.load(Ordering::SeqCst);
         let known = self.list_tools().await?;
         let found = known.get(tool).cloned();
-        *self.definitions.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        let mut definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
+        // A list that was under way when the server announced a change may be the old one.
+        if self.changes.load(Ordering::SeqCst) == before {
+            *definitions = Some(known);
+        }
         Ok(found)
     }
 
@@ -260,8 +270,16 @@ impl Link {
         headers: &[(String, String)],
         call: Call,
     ) -> Result<Labeled<Answer>, Failed> {
-        let source = permit.request().tool().name.clone();
+        let tool = permit.request().tool().clone();
         drop(permit);
+        if method == "tools/call" {
+            // The permit is for a definition; a person may have taken long to grant it.
+            let now = self.listed(&tool.name.tool).await.ok().flatten();
+            if now.is_none_or(|now| now.digest != tool.digest) {
+                return Err(Failed::new(Status::Failed, format!("`{}` changed before it could be called", tool.name)));
+            }
+        }
+        let source = tool.name;
         self.repeat(&source, method, params, headers, call).await
     }
 

@@ -169,14 +169,13 @@ impl Downstream {
 
     /// Links to every server of this endpoint that can be reached; the others cost only themselves.
     pub(super) async fn reachable(self: &Arc<Self>) -> Vec<Arc<Link>> {
+        let servers = self.servers();
+        let opened = futures_util::future::join_all(servers.iter().map(|server| self.link(server))).await;
         let mut links = Vec::new();
-        for server in self.servers() {
-            match self.link(&server).await {
+        for (server, opened) in servers.iter().zip(opened) {
+            match opened {
                 Ok(link) => links.push(link),
-                Err(error) => {
-                    tracing::warn!("server `{server}`: {error}");
-                    self.alert("server-unreachable", &format!("server `{server}`: {error}"));
-                }
+                Err(error) => self.alert("server-unreachable", &format!("server `{server}`: {error}")),
             }
         }
         links
@@ -308,11 +307,10 @@ impl Downstream {
         let call = Call {
             lane: arrival.lane,
             progress: about.get("progressToken").map(RawValue::to_owned),
-            log_level: about.text(meta::LOG_LEVEL),
+            log_level: about.text(meta::LOG_LEVEL).filter(|level| bridge::log_rank(level).is_some()),
             asks: (self.era == Era::Modern).then_some(asks_to),
         };
         let scene = Scene { cwd: None, client_call: about.text(CLIENT_CALL).unwrap_or_default() };
-        self.set_log_level(&outgoing.link, &mut outgoing.params, call.log_level.as_deref()).await;
         let link = outgoing.link.clone();
         let released = match self.era {
             Era::Legacy => self.clone().judged(outgoing, call, scene).await,
@@ -341,10 +339,11 @@ impl Downstream {
         call: Call,
         scene: Scene,
     ) -> Result<Release<Answer>, Stop> {
-        let Outgoing { link, method, params, name, arguments, headers } = outgoing;
+        let Outgoing { link, method, mut params, name, arguments, headers } = outgoing;
         let raw_call = self.session.call(name, arguments);
         let this = &self;
         pipeline::call(&self.gate, &self.session, raw_call, &scene, |permit| async move {
+            this.set_log_level(&link, &mut params, call.log_level.as_deref()).await;
             let granted_by = permit.granted_by().map(str::to_owned);
             let request = permit.request().clone();
             let policy = permit.verdict().policy_digest().to_owned();

@@ -1,16 +1,22 @@
 //! Puts each command on the list, and after it what that command carries: `env rm` is `env` and then `rm`.
 //! A carrier that cannot be seen through leaves a doubt; it is never taken for an ordinary program.
 
-use super::{COMMANDS_MAX, Command, DEPTH_MAX, Opaque, Place, Word};
 use super::builtins::{declare, eval, evaluates_names, set, trap};
 use super::carriers::{CARRIERS, Carrier, DECLARING, SHELL_CHANGERS, STARTERS};
 use super::environment::{changes_programs, is_number};
 use super::reader::{Dialect, Found, Read, read_script};
 use super::started::{flock, interpreter, option_script, shell, watch};
-use super::tools::{awk, find, git, sed, starting_options};
+use super::tools::{awk, find, git, sed, starting_options, uniq};
+use super::{COMMANDS_MAX, Command, DEPTH_MAX, Opaque, Place, Word};
 
 /// Puts a command on the list at `slot`, and after it what it carries.
-pub(super) fn account(found: &mut Found, slot: usize, mut command: Command, dialect: Dialect, depth: usize) -> Read<()> {
+pub(super) fn account(
+    found: &mut Found,
+    slot: usize,
+    mut command: Command,
+    dialect: Dialect,
+    depth: usize,
+) -> Read<()> {
     if found.commands.len() >= COMMANDS_MAX {
         return Err(Opaque::TooMany);
     }
@@ -45,8 +51,14 @@ pub(super) fn account(found: &mut Found, slot: usize, mut command: Command, dial
                 None => last_component(&given),
                 Some(_) => String::new(),
             };
-            let command =
-                Command { program, given, words: words.collect(), assignments, opaque, ..Command::at(&places) };
+            let command = Command {
+                program,
+                given,
+                words: words.collect(),
+                assignments,
+                opaque,
+                ..Command::at(&places)
+            };
             let slot = found.commands.len();
             account(found, slot, command, dialect, depth + 1)
         }
@@ -96,7 +108,9 @@ fn carries(found: &mut Found, command: &mut Command) -> Carried {
     }
     let outcome = match name {
         "bash" | "rbash" => shell(command, Dialect::Bash),
-        "sh" | "dash" | "ash" | "ksh" | "ksh93" | "mksh" | "oksh" | "posh" | "yash" => shell(command, Dialect::Posix),
+        "sh" | "dash" | "ash" | "ksh" | "ksh93" | "mksh" | "oksh" | "posh" | "yash" => {
+            shell(command, Dialect::Posix)
+        }
         "eval" => eval(command),
         "." | "source" => Err(Opaque::RunsInput { program: program.clone() }),
         "trap" => trap(command),
@@ -108,13 +122,12 @@ fn carries(found: &mut Found, command: &mut Command) -> Carried {
         "git" => git(command),
         "awk" | "gawk" | "mawk" | "nawk" => awk(command),
         "sed" | "gsed" => sed(command),
-        "tar" | "bsdtar" | "rsync" | "zip" | "cpio" | "sort" | "rg" | "fd" | "fdfind" | "curl" | "wget" | "scp" | "sftp" => {
-            starting_options(command)
-        }
+        "tar" | "bsdtar" | "rsync" | "zip" | "cpio" | "sort" | "rg" | "fd" | "fdfind" | "curl" | "wget"
+        | "scp" | "sftp" => starting_options(command),
+        "uniq" => uniq(command),
         "set" => set(command),
-        "mapfile" | "readarray" | "read" | "getopts" | "printf" | "let" | "unset" | "wait" | "jobs" | "test" | "[" => {
-            evaluates_names(found, command)
-        }
+        "mapfile" | "readarray" | "read" | "getopts" | "printf" | "let" | "unset" | "wait" | "jobs"
+        | "test" | "[" => evaluates_names(found, command),
         name if DECLARING.contains(&name) => declare(found, command),
         name if SHELL_CHANGERS.contains(&name) => Err(Opaque::ChangesShell { program: program.clone() }),
         name if STARTERS.contains(&name) || name.starts_with("ld-linux") || name.starts_with("ld-musl") => {
@@ -137,7 +150,11 @@ pub(super) fn option_unknown(command: &Command, option: &str) -> Opaque {
 }
 
 pub(super) fn literals(command: &Command) -> Read<Vec<String>> {
-    command.words.iter().map(|word| word.literal().map(str::to_owned).ok_or_else(|| dynamic(command))).collect()
+    command
+        .words
+        .iter()
+        .map(|word| word.literal().map(str::to_owned).ok_or_else(|| dynamic(command)))
+        .collect()
 }
 
 pub(super) fn carry_words(carrier: &Carrier, command: &Command) -> Read<Carried> {
@@ -190,7 +207,8 @@ pub(super) fn carry_words(carrier: &Carrier, command: &Command) -> Read<Carried>
         at += 1;
     }
     let mut assignments = Vec::new();
-    while let Some((name, value)) = words.get(at).and_then(Word::literal).and_then(|text| text.split_once('='))
+    while let Some((name, value)) =
+        words.get(at).and_then(Word::literal).and_then(|text| text.split_once('='))
         && carrier.assigns
     {
         assignments.push((name.to_owned(), Word::Literal(value.to_owned())));

@@ -1,10 +1,10 @@
 //! Builtins that run text, change the shell, or evaluate the names they are given (`test -v 'a[$(x)]'`).
 //! None is taken for harmless because it starts no program.
 
-use super::{Command, Opaque, Place, Word};
 use super::account::{Carried, dynamic, literals, option_unknown};
 use super::environment::{changes_programs, is_name};
 use super::reader::{Found, Read};
+use super::{Command, Opaque, Place, Word};
 
 /// `eval` joins its words with blanks and reads the result; its only option is the end of options.
 pub(super) fn eval(command: &Command) -> Read<Carried> {
@@ -45,7 +45,19 @@ pub(super) fn set(command: &Command) -> Read<Carried> {
                 'o' => {
                     let option = words.get(at).map(String::as_str);
                     at += 1;
-                    if !matches!(option, None | Some("pipefail" | "errexit" | "nounset" | "xtrace" | "verbose" | "noglob" | "noclobber" | "errtrace")) {
+                    if !matches!(
+                        option,
+                        None | Some(
+                            "pipefail"
+                                | "errexit"
+                                | "nounset"
+                                | "xtrace"
+                                | "verbose"
+                                | "noglob"
+                                | "noclobber"
+                                | "errtrace"
+                        )
+                    ) {
                         return Err(change());
                     }
                 }
@@ -61,7 +73,8 @@ pub(super) fn evaluates_names(found: &mut Found, command: &Command) -> Read<Carr
     let program = command.program.as_str();
     let expands = |text: &str| Opaque::Expansion(format!("{program} {text}"));
     let words = &command.words;
-    let first_is = |option: &str| words.first().and_then(Word::literal).is_some_and(|text| text.starts_with(option));
+    let first_is =
+        |option: &str| words.first().and_then(Word::literal).is_some_and(|text| text.starts_with(option));
     match program {
         "let" => return Err(expands("")),
         "test" | "[" => {
@@ -72,15 +85,23 @@ pub(super) fn evaluates_names(found: &mut Found, command: &Command) -> Read<Carr
         // A first word that may turn out to be `-v` makes the next one a name.
         "printf" if !first_is("-v") => {
             return match words.first() {
-                Some(Word::Dynamic(text)) if !text.starts_with('"') || text[1..].starts_with(['-', '$', '`', '"', '\\']) => {
+                Some(Word::Dynamic(text))
+                    if !text.starts_with('"') || text[1..].starts_with(['-', '$', '`', '"', '\\']) =>
+                {
                     Err(expands(text))
                 }
                 _ => Ok(Carried::Nothing),
             };
         }
         "jobs" => {
-            let runs = words.iter().any(|word| word.literal().is_none_or(|text| text.starts_with('-') && text.contains('x')));
-            return if runs { Err(Opaque::Starts { program: program.to_owned() }) } else { Ok(Carried::Nothing) };
+            let runs = words
+                .iter()
+                .any(|word| word.literal().is_none_or(|text| text.starts_with('-') && text.contains('x')));
+            return if runs {
+                Err(Opaque::Starts { program: program.to_owned() })
+            } else {
+                Ok(Carried::Nothing)
+            };
         }
         "wait" => {
             let names = words.iter().any(|word| match word {
@@ -90,7 +111,11 @@ pub(super) fn evaluates_names(found: &mut Found, command: &Command) -> Read<Carr
             });
             return if names { Err(expands("-p")) } else { Ok(Carried::Nothing) };
         }
-        "mapfile" | "readarray" if words.iter().any(|word| word.literal().is_some_and(|t| t.starts_with("-C") || t.starts_with("-c"))) => {
+        "mapfile" | "readarray"
+            if words
+                .iter()
+                .any(|word| word.literal().is_some_and(|t| t.starts_with("-C") || t.starts_with("-c"))) =>
+        {
             return Err(Opaque::Starts { program: program.to_owned() });
         }
         _ => {}
@@ -120,29 +145,44 @@ fn test_is_plain(operands: &[Word]) -> bool {
         Word::Literal(_) | Word::Home(_) => true,
         Word::Dynamic(text) => {
             text.len() > 2
-                && text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).is_some_and(|inner| !inner.contains(['"', '@']))
+                && text
+                    .strip_prefix('"')
+                    .and_then(|t| t.strip_suffix('"'))
+                    .is_some_and(|inner| !inner.contains(['"', '@']))
         }
     };
     if !operands.iter().all(one) {
         return false;
     }
-    let plain = |word: &Word| word.literal().is_some_and(|text| !matches!(text, "-v" | "-R" | "-a" | "-o" | "(" | "!"));
+    let plain = |word: &Word| {
+        word.literal().is_some_and(|text| !matches!(text, "-v" | "-R" | "-a" | "-o" | "(" | "!"))
+    };
     match operands {
         [] | [_] => true,
         [not, rest @ ..] if not.literal() == Some("!") => test_is_plain(rest),
         [operator, _] => plain(operator),
-        [_, operator, _] => plain(operator) && operator.literal().is_some_and(|o| matches!(o, "=" | "==" | "!=" | "<" | ">") || o.starts_with('-')),
+        [_, operator, _] => {
+            plain(operator)
+                && operator
+                    .literal()
+                    .is_some_and(|o| matches!(o, "=" | "==" | "!=" | "<" | ">") || o.starts_with('-'))
+        }
         all => all.iter().all(|word| matches!(word, Word::Literal(text) if text != "-v" && text != "-R")),
     }
 }
 
 pub(super) fn declare(found: &mut Found, command: &Command) -> Read<Carried> {
-    let words: Vec<&str> =
-        command.words.iter().map(|word| word.literal().ok_or_else(|| dynamic(command))).collect::<Read<_>>()?;
+    let words: Vec<&str> = command
+        .words
+        .iter()
+        .map(|word| word.literal().ok_or_else(|| dynamic(command)))
+        .collect::<Read<_>>()?;
     for text in words {
         if let Some(flags) = text.strip_prefix('-').or_else(|| text.strip_prefix('+')) {
             // -n makes a reference, -i evaluates every later value, -f exports functions.
-            if flags.chars().any(|flag| matches!(flag, 'n' | 'i' | 'f')) && !(command.program == "export" && flags == "n") {
+            if flags.chars().any(|flag| matches!(flag, 'n' | 'i' | 'f'))
+                && !(command.program == "export" && flags == "n")
+            {
                 return Err(option_unknown(command, text));
             }
             continue;

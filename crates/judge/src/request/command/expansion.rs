@@ -1,8 +1,8 @@
 //! What follows a `$` or a backtick: substitutions are read as commands, parameters and arithmetic for what they hide.
 //! No value is ever computed; arithmetic over a value that may hold code is a doubt.
 
-use super::{DEPTH_MAX, Opaque, Place};
 use super::reader::{Read, Reader, read_script};
+use super::{DEPTH_MAX, Opaque, Place};
 
 impl Reader<'_> {
     /// What follows a `$` at the cursor. Returns whether it expands to something; a lone `$` does not.
@@ -147,7 +147,8 @@ impl Reader<'_> {
             Some(b'@') => {
                 self.at += 1;
                 // `@P` expands the value as a prompt, command substitutions included.
-                if !matches!(self.peek(), Some(b'U' | b'u' | b'L' | b'Q' | b'E' | b'A' | b'K' | b'a' | b'k')) {
+                if !matches!(self.peek(), Some(b'U' | b'u' | b'L' | b'Q' | b'E' | b'A' | b'K' | b'a' | b'k'))
+                {
                     return Err(Opaque::Expansion(self.text[begin..self.at].to_owned()));
                 }
                 self.at += 1;
@@ -218,7 +219,11 @@ impl Reader<'_> {
                 }
                 Some(b')') => {
                     // Otherwise it was two nested subshells all along.
-                    return if self.take("))") { Ok(()) } else { self.syntax("(( without )) may be a subshell") };
+                    return if self.take("))") {
+                        Ok(())
+                    } else {
+                        self.syntax("(( without )) may be a subshell")
+                    };
                 }
                 Some(b'$') => match self.peek_second() {
                     Some(b) if b.is_ascii_alphabetic() || b == b'_' => self.at += 1,
@@ -267,8 +272,8 @@ impl Reader<'_> {
                     }
                 }
                 Some(
-                    b' ' | b'\t' | b'\n' | b'+' | b'-' | b'*' | b'/' | b'%' | b'<' | b'>' | b'=' | b'!' | b'&' | b'|' | b'^'
-                    | b'~' | b'?' | b':' | b',' | b';',
+                    b' ' | b'\t' | b'\n' | b'+' | b'-' | b'*' | b'/' | b'%' | b'<' | b'>' | b'=' | b'!'
+                    | b'&' | b'|' | b'^' | b'~' | b'?' | b':' | b',' | b';',
                 ) => self.at += 1,
                 Some(_) => return self.syntax("arithmetic with quotes or subscripts"),
             }

@@ -1,13 +1,13 @@
 //! Lists, pipelines and compound commands: the part of bash's grammar that is read, by recursive descent.
 //! What is outside it is a syntax doubt, never a guess; words and redirections are read elsewhere.
 
-use super::{Opaque, Place};
 use super::environment::{is_name, is_number};
 use super::reader::{Dialect, Read, Reader, Spelled, Within};
+use super::{Opaque, Place};
 
 const RESERVED: &[&str] = &[
-    "!", "{", "}", "[[", "]]", "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in",
-    "select", "then", "time", "until", "while",
+    "!", "{", "}", "[[", "]]", "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for",
+    "function", "if", "in", "select", "then", "time", "until", "while",
 ];
 
 impl Reader<'_> {
@@ -40,7 +40,9 @@ impl Reader<'_> {
                     self.at += 1;
                     self.mark(begun, Place::Background);
                 }
-                Some(b';') if self.peek_second() != Some(b';') && self.peek_second() != Some(b'&') => self.at += 1,
+                Some(b';') if self.peek_second() != Some(b';') && self.peek_second() != Some(b'&') => {
+                    self.at += 1
+                }
                 Some(b'\n') => {}
                 _ => break,
             }
@@ -262,7 +264,8 @@ impl Reader<'_> {
             return self.do_body();
         }
         let name = self.word(Within::Command)?;
-        let Some(name) = name.word.literal().filter(|text| name.bare && is_name(text)).map(str::to_owned) else {
+        let Some(name) = name.word.literal().filter(|text| name.bare && is_name(text)).map(str::to_owned)
+        else {
             return self.syntax("a loop variable is not a name");
         };
         self.doubt_variable(&name);
@@ -274,7 +277,9 @@ impl Reader<'_> {
                 self.skip_blanks();
                 match self.peek() {
                     Some(b';' | b'\n') => break,
-                    None | Some(b'&' | b'|' | b'(' | b')') => return self.syntax("a loop's words do not end"),
+                    None | Some(b'&' | b'|' | b'(' | b')') => {
+                        return self.syntax("a loop's words do not end");
+                    }
                     Some(_) => {
                         let word = self.word(Within::Command)?;
                         numeric &= is_number(&word.word);
@@ -365,7 +370,8 @@ impl Reader<'_> {
                 }
                 // `-v a[$(x)]` evaluates the subscript.
                 Some("-v" | "-R") => {
-                    let plain = words.get(index + 1).and_then(|word| word.word.literal()).is_some_and(is_name);
+                    let plain =
+                        words.get(index + 1).and_then(|word| word.word.literal()).is_some_and(is_name);
                     if !plain {
                         self.found.doubt(Opaque::Expansion(operator.source.clone()));
                     }

@@ -1,8 +1,8 @@
 //! The cursor over a command line, and what all nested readers of one line have found so far.
 //! Nothing here knows a grammar rule; nothing ever goes back over text it has accepted.
 
-use super::{COMMAND_BYTES_MAX, Command, Commands, DEPTH_MAX, Opaque, Place, Word};
 use super::environment::changes_programs;
+use super::{COMMAND_BYTES_MAX, Command, Commands, DEPTH_MAX, Opaque, Place, Word};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default)]
@@ -211,7 +211,10 @@ impl Reader<'_> {
     }
 
     pub(super) fn at_word_end(&mut self) -> bool {
-        matches!(self.peek(), None | Some(b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'(' | b')' | b'<' | b'>'))
+        matches!(
+            self.peek(),
+            None | Some(b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'(' | b')' | b'<' | b'>')
+        )
     }
 
     pub(super) fn expect(&mut self, word: &str) -> Read<()> {

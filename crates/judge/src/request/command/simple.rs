@@ -1,10 +1,10 @@
 //! Simple commands, their redirections and here-documents.
 //! A target is kept as the word it is; nothing here decides whether it may be read or written.
 
-use super::{Command, Opaque, Place, Word};
 use super::account::{account, last_component};
 use super::carriers::DECLARING;
 use super::reader::{HereDocument, Read, Reader, Spelled, Within};
+use super::{Command, Opaque, Place, Word};
 
 impl Reader<'_> {
     pub(super) fn simple(&mut self) -> Read<()> {
@@ -25,7 +25,11 @@ impl Reader<'_> {
                     };
                     self.at += 1;
                     self.skip_blanks();
-                    if !self.take(")") || slot != self.found.commands.len() || !command.reads.is_empty() || !command.writes.is_empty() {
+                    if !self.take(")")
+                        || slot != self.found.commands.len()
+                        || !command.reads.is_empty()
+                        || !command.writes.is_empty()
+                    {
                         return self.syntax("'(' inside a command");
                     }
                     return self.function_body(&name);
@@ -43,7 +47,8 @@ impl Reader<'_> {
                 continue;
             }
             // Words after the program may be assignments to the declaring builtins, arrays among them.
-            let declares = program.as_ref().and_then(|p| p.word.literal()).is_some_and(|p| DECLARING.contains(&p));
+            let declares =
+                program.as_ref().and_then(|p| p.word.literal()).is_some_and(|p| DECLARING.contains(&p));
             if declares && let Some((name, value)) = self.assignment()? {
                 command.assignments.push((name, value));
                 continue;
@@ -118,7 +123,9 @@ impl Reader<'_> {
             self.bash_only("&>")?;
         }
         self.skip_blanks();
-        if self.at_word_end() && !(matches!(self.peek(), Some(b'<' | b'>')) && self.peek_second() == Some(b'(')) {
+        if self.at_word_end()
+            && !(matches!(self.peek(), Some(b'<' | b'>')) && self.peek_second() == Some(b'('))
+        {
             return self.syntax("a redirection without a target");
         }
         if matches!(operator, "<<" | "<<-") {
@@ -158,7 +165,9 @@ impl Reader<'_> {
             // An expansion in a delimiter is not expanded; nobody needs it, so it is not read.
             Word::Literal(delimiter)
                 if !delimiter.is_empty()
-                    && delimiter.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'!')) =>
+                    && delimiter
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'!')) =>
             {
                 self.pending.push(HereDocument { delimiter, quoted: !word.bare, strip_tabs });
                 Ok(())

@@ -1,10 +1,10 @@
 //! Shells, interpreters and the programs that take a command line as text: `sh -c`, `su -c`, `flock`, `watch`.
 //! Code in another language is named and never read.
 
-use super::{Command, Opaque, Place, Word};
 use super::account::{Carried, carry_words, dynamic, literals, option_unknown};
 use super::carriers::{Carrier, INTERPRETERS};
 use super::reader::{Dialect, Read};
+use super::{Command, Opaque, Place, Word};
 
 /// A shell: `-c` code is read as a command line of its own.
 pub(super) fn shell(command: &mut Command, dialect: Dialect) -> Read<Carried> {
@@ -33,7 +33,9 @@ pub(super) fn shell(command: &mut Command, dialect: Dialect) -> Read<Carried> {
                 'o' => {
                     at += 1;
                     let value = words.get(at).and_then(Word::literal);
-                    if !value.is_some_and(|v| matches!(v, "pipefail" | "errexit" | "nounset" | "xtrace" | "noglob" | "noclobber")) {
+                    if !value.is_some_and(|v| {
+                        matches!(v, "pipefail" | "errexit" | "nounset" | "xtrace" | "noglob" | "noclobber")
+                    }) {
                         return Err(option_unknown(command, text));
                     }
                 }
@@ -44,7 +46,9 @@ pub(super) fn shell(command: &mut Command, dialect: Dialect) -> Read<Carried> {
     }
     match words.get(at) {
         None => Err(Opaque::RunsInput { program: command.program.clone() }),
-        Some(Word::Literal(text)) if inline => Ok(Carried::Script(text.clone(), Place::Carried, Some(dialect))),
+        Some(Word::Literal(text)) if inline => {
+            Ok(Carried::Script(text.clone(), Place::Carried, Some(dialect)))
+        }
         Some(_) if inline => Err(Opaque::InlineCode { program: command.program.clone() }),
         Some(Word::Dynamic(_)) => Err(dynamic(command)),
         Some(file) => {
@@ -59,10 +63,14 @@ pub(super) fn shell(command: &mut Command, dialect: Dialect) -> Read<Carried> {
 
 pub(super) fn interpreter(command: &mut Command) -> Read<Carried> {
     let stem = command.program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let Some(known) = INTERPRETERS.iter().find(|known| known.stem == stem) else { return Ok(Carried::Nothing) };
+    let Some(known) = INTERPRETERS.iter().find(|known| known.stem == stem) else {
+        return Ok(Carried::Nothing);
+    };
     if matches!(stem, "deno" | "bun") {
         return match command.words.first().and_then(Word::literal) {
-            Some("--version" | "--help" | "-v" | "-h" | "install" | "fmt" | "lint" | "check") => Ok(Carried::Nothing),
+            Some("--version" | "--help" | "-v" | "-h" | "install" | "fmt" | "lint" | "check") => {
+                Ok(Carried::Nothing)
+            }
             _ => Err(Opaque::InlineCode { program: command.program.clone() }),
         };
     }
@@ -74,7 +82,8 @@ pub(super) fn interpreter(command: &mut Command) -> Read<Carried> {
             Word::Home(_) => break,
             Word::Dynamic(_) => return Err(dynamic(command)),
         };
-        if matches!(text.as_str(), "--version" | "--help" | "-V" | "-h") || (text == "-v" && stem != "python") {
+        if matches!(text.as_str(), "--version" | "--help" | "-V" | "-h") || (text == "-v" && stem != "python")
+        {
             return Ok(Carried::Nothing);
         }
         if text == "--" {
@@ -89,7 +98,12 @@ pub(super) fn interpreter(command: &mut Command) -> Read<Carried> {
             command.interprets = words.get(at + 1).cloned();
             return match words.get(at + 1) {
                 // These modules run what they are given.
-                Some(Word::Literal(module)) if !matches!(module.as_str(), "code" | "timeit" | "pdb" | "trace" | "cProfile" | "profile" | "runpy") => {
+                Some(Word::Literal(module))
+                    if !matches!(
+                        module.as_str(),
+                        "code" | "timeit" | "pdb" | "trace" | "cProfile" | "profile" | "runpy"
+                    ) =>
+                {
                     Ok(Carried::Nothing)
                 }
                 _ => Err(Opaque::InlineCode { program: command.program.clone() }),
@@ -132,9 +146,13 @@ pub(super) fn option_script(command: &Command, options: &[&str]) -> Read<Carried
     let Some(text) = at.and_then(|at| words.get(at + 1)) else {
         return Err(Opaque::RunsInput { program: command.program.clone() });
     };
-    let others = words.iter().enumerate().filter(|(index, _)| Some(*index) != at && Some(*index) != at.map(|at| at + 1));
+    let others = words
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| Some(*index) != at && Some(*index) != at.map(|at| at + 1));
     for (_, word) in others {
-        let plain = !word.starts_with('-') || matches!(word.as_str(), "-" | "-l" | "-q" | "-e" | "-f" | "-a" | "--login" | "--");
+        let plain = !word.starts_with('-')
+            || matches!(word.as_str(), "-" | "-l" | "-q" | "-e" | "-f" | "-a" | "--login" | "--");
         if !plain || (command.program == "su" && word.contains(' ')) {
             return Err(option_unknown(command, word));
         }
@@ -147,7 +165,18 @@ pub(super) fn flock(command: &Command) -> Read<Carried> {
         name: "flock",
         flags: "sxneuFo",
         values: "wE",
-        longs: &["shared", "exclusive", "nonblock", "nb", "unlock", "close", "no-fork", "timeout=", "wait=", "conflict-exit-code="],
+        longs: &[
+            "shared",
+            "exclusive",
+            "nonblock",
+            "nb",
+            "unlock",
+            "close",
+            "no-fork",
+            "timeout=",
+            "wait=",
+            "conflict-exit-code=",
+        ],
         positionals: 1,
         assigns: false,
     };
@@ -168,7 +197,17 @@ pub(super) fn watch(command: &Command) -> Read<Carried> {
         name: "watch",
         flags: "dtbecgpx",
         values: "n",
-        longs: &["differences", "no-title", "beep", "errexit", "color", "chgexit", "precise", "exec", "interval="],
+        longs: &[
+            "differences",
+            "no-title",
+            "beep",
+            "errexit",
+            "color",
+            "chgexit",
+            "precise",
+            "exec",
+            "interval=",
+        ],
         positionals: 0,
         assigns: false,
     };

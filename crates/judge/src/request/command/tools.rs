@@ -1,10 +1,10 @@
 //! Tools that start programs through some of their options or scripts: find, git, awk, sed, tar and their kin.
 //! An option not known to be harmless is a doubt.
 
-use super::{Command, Opaque, Word};
 use super::account::{Carried, dynamic, option_unknown};
 use super::carriers::GIT_COMMANDS;
 use super::reader::Read;
+use super::{Command, Opaque, Word};
 
 pub(super) fn find(command: &mut Command) -> Read<Carried> {
     let words: Vec<String> = command
@@ -29,7 +29,11 @@ pub(super) fn find(command: &mut Command) -> Read<Carried> {
                     if word == ";" || (word == "+" && after_braces) {
                         break;
                     }
-                    inner.push(if word.contains("{}") { Word::Dynamic(word.clone()) } else { Word::Literal(word.clone()) });
+                    inner.push(if word.contains("{}") {
+                        Word::Dynamic(word.clone())
+                    } else {
+                        Word::Literal(word.clone())
+                    });
                 }
                 if !matches!(inner.first(), Some(Word::Literal(_))) {
                     return Err(Opaque::DynamicProgram("{}".to_owned()));
@@ -54,17 +58,38 @@ pub(super) fn git(command: &Command) -> Read<Carried> {
         let Some(word) = words.next() else { return Ok(Carried::Nothing) };
         let text = word.literal().ok_or_else(|| dynamic(command))?;
         match text {
-            "--version" | "--help" | "-v" | "-h" | "--html-path" | "--man-path" | "--exec-path" => return Ok(Carried::Nothing),
+            "--version" | "--help" | "-v" | "-h" | "--html-path" | "--man-path" | "--exec-path" => {
+                return Ok(Carried::Nothing);
+            }
             "-C" => {
                 // One quoted word or several: with several, a later one could be an option.
                 if !matches!(words.next(), Some(Word::Literal(_) | Word::Home(_))) {
                     return Err(dynamic(command));
                 }
             }
-            "-P" | "--no-pager" | "--bare" | "--no-replace-objects" | "--literal-pathspecs" | "--no-optional-locks" => {}
+            "-P"
+            | "--no-pager"
+            | "--bare"
+            | "--no-replace-objects"
+            | "--literal-pathspecs"
+            | "--no-optional-locks" => {}
             "-c" => {
-                let setting = words.next().and_then(Word::literal).ok_or_else(|| dynamic(command))?.to_ascii_lowercase();
-                let harmless = ["user.name=", "user.email=", "color.", "advice.", "init.defaultbranch=", "commit.gpgsign=false", "core.quotepath=", "core.pager=cat", "log."];
+                let setting = words
+                    .next()
+                    .and_then(Word::literal)
+                    .ok_or_else(|| dynamic(command))?
+                    .to_ascii_lowercase();
+                let harmless = [
+                    "user.name=",
+                    "user.email=",
+                    "color.",
+                    "advice.",
+                    "init.defaultbranch=",
+                    "commit.gpgsign=false",
+                    "core.quotepath=",
+                    "core.pager=cat",
+                    "log.",
+                ];
                 if !harmless.iter().any(|prefix| setting.starts_with(prefix)) || setting.contains('!') {
                     return Err(option_unknown(command, "-c"));
                 }
@@ -85,11 +110,25 @@ pub(super) fn git(command: &Command) -> Read<Carried> {
         return Err(Opaque::Starts { program: "git".to_owned() });
     }
     for text in rest.iter().filter_map(|word| word.literal()) {
-        let starts = ["--exec", "--upload-pack", "--receive-pack", "--open-files-in-pager", "--extcmd", "--ext-diff", "--textconv",
-            "--config", "--template", "--hooks", "--remote-command", "ext::"]
-            .iter()
-            .any(|prefix| text.starts_with(prefix) || (prefix.len() > 5 && text.len() > 4 && text.starts_with("--") && prefix.starts_with(text)))
-            || (text.starts_with("-x") && sub == "rebase")
+        let starts = [
+            "--exec",
+            "--upload-pack",
+            "--receive-pack",
+            "--open-files-in-pager",
+            "--extcmd",
+            "--ext-diff",
+            "--textconv",
+            "--config",
+            "--template",
+            "--hooks",
+            "--remote-command",
+            "ext::",
+        ]
+        .iter()
+        .any(|prefix| {
+            text.starts_with(prefix)
+                || (prefix.len() > 5 && text.len() > 4 && text.starts_with("--") && prefix.starts_with(text))
+        }) || (text.starts_with("-x") && sub == "rebase")
             || (text.starts_with("-O") && sub == "grep")
             || ((text == "-c" || text.starts_with("-u")) && sub == "clone");
         if starts {
@@ -105,7 +144,10 @@ pub(super) fn awk(command: &Command) -> Read<Carried> {
             Word::Dynamic(_) => return Err(dynamic(command)),
             Word::Home(_) => {}
             Word::Literal(text) => {
-                let option = text.starts_with('-') && !matches!(text.as_str(), "-F" | "-v" | "--" | "-") && !text.starts_with("-F") && !text.starts_with("-v");
+                let option = text.starts_with('-')
+                    && !matches!(text.as_str(), "-F" | "-v" | "--" | "-")
+                    && !text.starts_with("-F")
+                    && !text.starts_with("-v");
                 if option || ["system", "|", "getline", "@", ">"].iter().any(|what| text.contains(what)) {
                     return Err(Opaque::InlineCode { program: command.program.clone() });
                 }
@@ -129,7 +171,8 @@ pub(super) fn sed(command: &Command) -> Read<Carried> {
             _ => return Err(code()),
         };
         match text {
-            "-n" | "-E" | "-r" | "-i" | "-z" | "-u" | "-ni" | "-nE" | "-nr" | "-Ei" | "-ri" | "--quiet" | "--regexp-extended" | "--in-place" | "--" => {}
+            "-n" | "-E" | "-r" | "-i" | "-z" | "-u" | "-ni" | "-nE" | "-nr" | "-Ei" | "-ri" | "--quiet"
+            | "--regexp-extended" | "--in-place" | "--" => {}
             "-e" | "--expression" => {
                 let script = command.words.get(at).and_then(Word::literal).ok_or_else(code)?;
                 if !sed_is_plain(script) {
@@ -138,7 +181,9 @@ pub(super) fn sed(command: &Command) -> Read<Carried> {
                 script_seen = true;
                 at += 1;
             }
-            option if option.starts_with('-') && option.len() > 1 => return Err(option_unknown(command, option)),
+            option if option.starts_with('-') && option.len() > 1 => {
+                return Err(option_unknown(command, option));
+            }
             script if !script_seen => {
                 if !sed_is_plain(script) {
                     return Err(code());
@@ -168,9 +213,13 @@ fn sed_is_plain(script: &str) -> bool {
             more => more.strip_prefix(';').is_some_and(sed_is_plain),
         },
         Some('s') => {
-            let Some(delimiter) = rest.next().filter(|c| c.is_ascii_punctuation() && *c != '\\') else { return false };
+            let Some(delimiter) = rest.next().filter(|c| c.is_ascii_punctuation() && *c != '\\') else {
+                return false;
+            };
             // Implementations differ on whether a delimiter between brackets counts.
-            if rest.as_str().split('[').skip(1).any(|tail| tail.split(']').next().unwrap_or_default().contains(delimiter) && tail.contains(']')) {
+            if rest.as_str().split('[').skip(1).any(|tail| {
+                tail.split(']').next().unwrap_or_default().contains(delimiter) && tail.contains(']')
+            }) {
                 return false;
             }
             let (mut parts, mut escaped, mut flags) = (0, false, String::new());
@@ -190,17 +239,39 @@ fn sed_is_plain(script: &str) -> bool {
     }
 }
 
-/// Programs of which a few options start a command or read options from a file.
+/// `uniq IN OUT` writes its second operand.
+pub(super) fn uniq(command: &mut Command) -> Read<Carried> {
+    let operands: Vec<Word> = command
+        .words
+        .iter()
+        .filter(|word| !matches!(word, Word::Literal(text) if text.starts_with('-')))
+        .cloned()
+        .collect();
+    if operands.len() > 1 {
+        command.writes.extend(operands.into_iter().skip(1));
+    }
+    Ok(Carried::Nothing)
+}
+
+/// Programs of which a few options start a command, write a file, or read options from one.
 pub(super) fn starting_options(command: &Command) -> Read<Carried> {
     let (longs, shorts): (&[&str], &str) = match command.program.as_str() {
         "tar" | "bsdtar" => (
-            &["--to-command", "--checkpoint-action", "--use-compress-program", "--info-script", "--new-volume-script", "--rsh-command", "--rmt-command"],
+            &[
+                "--to-command",
+                "--checkpoint-action",
+                "--use-compress-program",
+                "--info-script",
+                "--new-volume-script",
+                "--rsh-command",
+                "--rmt-command",
+            ],
             "IF",
         ),
         "rsync" => (&["--rsh", "--rsync-path"], "e"),
         "zip" => (&["--unzip-command"], "T"),
         "cpio" => (&["--rsh-command"], ""),
-        "sort" => (&["--compress-program"], ""),
+        "sort" => (&["--compress-program", "--output"], "o"),
         "rg" => (&["--pre", "--hostname-bin"], ""),
         "fd" | "fdfind" => (&["--exec", "--exec-batch"], "xX"),
         "curl" => (&["--config"], "K"),
@@ -209,7 +280,10 @@ pub(super) fn starting_options(command: &Command) -> Read<Carried> {
     };
     for word in &command.words {
         match word {
-            Word::Dynamic(text) if !text.starts_with(['"', '\'']) && !matches!(command.program.as_str(), "curl" | "wget" | "rg") => {
+            Word::Dynamic(text)
+                if !text.starts_with(['"', '\''])
+                    && !matches!(command.program.as_str(), "curl" | "wget" | "rg") =>
+            {
                 return Err(dynamic(command));
             }
             Word::Literal(text) if text.starts_with("--") => {
@@ -226,7 +300,11 @@ pub(super) fn starting_options(command: &Command) -> Read<Carried> {
         }
     }
     if matches!(command.program.as_str(), "tar" | "bsdtar")
-        && command.words.first().and_then(Word::literal).is_some_and(|first| !first.starts_with('-') && first.contains(['I', 'F']))
+        && command
+            .words
+            .first()
+            .and_then(Word::literal)
+            .is_some_and(|first| !first.starts_with('-') && first.contains(['I', 'F']))
     {
         return Err(option_unknown(command, "I"));
     }

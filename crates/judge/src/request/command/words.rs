@@ -1,9 +1,9 @@
 //! Words: quoting removed where the text alone says what remains, dynamic everywhere else.
 //! Nothing is expanded, and a spelling that shells read in two ways is refused.
 
-use super::{Place, Word};
 use super::environment::is_name;
 use super::reader::{Read, Reader, Spelled, Within};
+use super::{Place, Word};
 
 impl Reader<'_> {
     /// `name=value`, `name+=value` or `name=(…)`, if one stands here.
@@ -20,7 +20,11 @@ impl Reader<'_> {
         }
         if self.peek() == Some(b'[') {
             // A subscript is arithmetic, and its brackets may hold blanks: not read.
-            if self.text[self.at..].split_inclusive([' ', '\t', '\n']).next().is_some_and(|word| word.contains('=')) {
+            if self.text[self.at..]
+                .split_inclusive([' ', '\t', '\n'])
+                .next()
+                .is_some_and(|word| word.contains('='))
+            {
                 return self.syntax("an assignment to an array element");
             }
             self.at = kept;
@@ -43,14 +47,18 @@ impl Reader<'_> {
                     }
                     Some(b'[') => return self.syntax("a subscript in an array"),
                     None | Some(b'&' | b';' | b'|' | b'(') => return self.syntax("an array does not end"),
-                    Some(b'<' | b'>') if self.peek_second() != Some(b'(') => return self.syntax("a redirection in an array"),
+                    Some(b'<' | b'>') if self.peek_second() != Some(b'(') => {
+                        return self.syntax("a redirection in an array");
+                    }
                     Some(_) => {
                         self.word(Within::Command)?;
                     }
                 }
             }
             Word::Dynamic(self.text[kept..self.at].to_owned())
-        } else if self.at_word_end() && !(matches!(self.peek(), Some(b'<' | b'>')) && self.peek_second() == Some(b'(')) {
+        } else if self.at_word_end()
+            && !(matches!(self.peek(), Some(b'<' | b'>')) && self.peek_second() == Some(b'('))
+        {
             Word::Literal(String::new())
         } else {
             self.word(Within::Command)?.word
@@ -71,7 +79,9 @@ impl Reader<'_> {
         while let Some(b) = self.peek() {
             let previous = last_bare.take();
             match b {
-                b' ' | b'\t' | b'\n' if parens > 0 => return self.syntax("a blank inside a regular expression"),
+                b' ' | b'\t' | b'\n' if parens > 0 => {
+                    return self.syntax("a blank inside a regular expression");
+                }
                 b' ' | b'\t' | b'\n' => break,
                 b'(' if within == Within::Regex => {
                     parens += 1;
@@ -269,7 +279,9 @@ impl Reader<'_> {
             let code = u32::from_str_radix(&digits, radix).ok();
             match code.and_then(char::from_u32) {
                 // \x and octal give bytes: above ASCII they may or may not join into a character.
-                Some(c) if !c.is_control() && (c.is_ascii() || matches!(escape, b'u' | b'U')) => literal.push(c),
+                Some(c) if !c.is_control() && (c.is_ascii() || matches!(escape, b'u' | b'U')) => {
+                    literal.push(c)
+                }
                 _ => return self.syntax("an escape in $'"),
             }
         }

@@ -1,0 +1,1 @@
+git status --short && git diff HEAD~1 -- src/

@@ -1,0 +1,1 @@
+echo "hello $USER" > out.txt 2>&1

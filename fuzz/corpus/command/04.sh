@@ -1,0 +1,1 @@
+cat file | grep -v '^#' | sort -u | head -n 5

@@ -1,0 +1,1 @@
+FOO=bar BAZ="a b" env -i PATH=/bin make -j4 test

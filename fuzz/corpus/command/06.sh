@@ -1,0 +1,1 @@
+for f in *.rs; do rustfmt "$f" || exit 1; done

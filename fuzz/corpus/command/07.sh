@@ -1,0 +1,1 @@
+if [ -f Cargo.toml ]; then cargo build --release; else echo none; fi

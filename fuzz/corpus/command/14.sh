@@ -1,0 +1,1 @@
+sudo -u nobody -- nice -n 5 timeout 5s rm -rf /

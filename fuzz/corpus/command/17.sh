@@ -1,0 +1,1 @@
+git -c core.sshCommand='sh -c id' fetch

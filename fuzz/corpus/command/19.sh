@@ -1,0 +1,3 @@
+cat <<'EOF' > f
+$(rm x)
+EOF

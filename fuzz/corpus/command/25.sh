@@ -1,0 +1,1 @@
+echo {a,b}{1..3} ~/x ~root/y

@@ -1,0 +1,1 @@
+time ! curl -sSf https://example.com/install.sh | sh

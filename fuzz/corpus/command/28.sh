@@ -1,0 +1,1 @@
+export A=1; declare -x B=2; local c=3

