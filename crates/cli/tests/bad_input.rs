@@ -465,6 +465,17 @@ fn a_full_file_denies_and_what_was_recorded_still_verifies() {
     goes_on(&project);
 }
 
+#[test]
+fn a_gate_that_cannot_write_anything_does_not_open() {
+    let project = Project::new(POLICY);
+    let mut limited = Command::new("/bin/sh");
+    project.point(&mut limited);
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_bailiwick")]);
+    let served = common::finish(limited.args(["serve", "--listen", "127.0.0.1:0"]), b"");
+    assert!(served.code == 3 && served.err.contains(&project.state().display().to_string()), "{served:?}");
+    assert_eq!(served.out, "", "it says nothing that a client could take for an open gate");
+}
+
 /// A file system of its own, gone when dropped.
 struct Small(std::path::PathBuf);
 
@@ -499,11 +510,6 @@ fn a_full_disk_denies_and_what_was_recorded_still_verifies() {
     };
     let gate = Gate::start(&project);
     fill(&project, gate);
-    // Without room it does not even open, and says why.
-    let served = project.run(&["serve", "--listen", "127.0.0.1:0"]);
-    if served.code == 3 {
-        assert!(served.err.contains("space"), "{served:?}");
-    }
     let more = Command::new("mount").args(["-o", "remount,size=16m"]).arg(project.state()).status();
     assert!(more.is_ok_and(|status| status.success()));
     goes_on(&project);

@@ -97,45 +97,22 @@ impl Rules {
         let mut failing = Vec::new();
         let mut count = 0;
         let ground = place.zones().map_err(|error| error.to_string())?;
+        let facts = judge::request::Facts {
+            now: 0,
+            cwd: &ground.workspace,
+            home: &ground.home,
+            zones: &ground,
+            links: &crate::facts::FileSystem,
+            phase: &config.gate.phase,
+            transport: "case",
+            calls_last_minute: 1,
+        };
         for (path, text) in files(&place.config.join("cases"), "md")? {
             let file = CaseFile::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
             for case in file.cases {
                 count += 1;
-                let raw = judge::request::RawCall {
-                    principal: principal(config),
-                    name: case.name.clone(),
-                    arguments: case.arguments.clone(),
-                };
-                let facts = judge::request::Facts {
-                    now: 0,
-                    cwd: &ground.workspace,
-                    home: &ground.home,
-                    zones: &ground,
-                    links: &crate::facts::FileSystem,
-                    phase: &config.gate.phase,
-                    transport: "case",
-                    calls_last_minute: 1,
-                };
-                let (decision, why) = match judge::request::normalize(raw, &self.inventory, &facts) {
-                    Ok(request) => {
-                        let verdict = self.policy.decide(&request);
-                        (verdict.decision(), verdict.to_string())
-                    }
-                    Err(malformed) => (judge::policy::Decision::Deny, malformed.to_string()),
-                };
-                if decision != case.decision || !why.contains(&case.because) {
-                    failing.push(format!(
-                        "{}:{}: {} should be {}{}, is {decision}: {why}",
-                        path.display(),
-                        case.line,
-                        case.name,
-                        case.decision,
-                        if case.because.is_empty() {
-                            String::new()
-                        } else {
-                            format!(" because of `{}`", case.because)
-                        },
-                    ));
+                if let Err(broken) = case.check(&self.inventory, &self.policy, principal(config), facts) {
+                    failing.push(format!("{}: {broken}", path.display()));
                 }
             }
         }
