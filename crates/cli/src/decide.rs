@@ -45,6 +45,7 @@ pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<Outcome> {
         },
         name: ToolName { server: needed("server")?, tool: needed("tool")? },
         arguments: call.member("arguments").cloned().unwrap_or(Tree::Null),
+        beside: Tree::Null,
     };
     let ground = place.zones()?;
     let phase = member("phase").unwrap_or(config.gate.phase);

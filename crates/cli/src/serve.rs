@@ -66,13 +66,7 @@ pub(crate) async fn start(place: Place, listen: Option<&str>) -> Result<Running,
     let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
     hosts.extend(gate.config.gate.allow_hosts.iter().cloned());
     let router = http::router(gate.clone(), token, hosts);
-    let http = tokio::spawn(async move {
-        use axum::serve::ListenerExt;
-        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!("HTTP is no longer served: {error}");
-        }
-    });
+    let http = tokio::spawn(http::serve(listener, router));
     let door = tokio::spawn(local::serve(gate.clone(), local, url.clone()));
     Ok(Running { gate, url, doors: [http, door] })
 }

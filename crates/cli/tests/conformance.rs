@@ -249,10 +249,13 @@ impl World {
         let counts_calls = self.text.contains("context.rate");
         for (scene, cases) in scenes {
             self.configure(config.clone(), &scene);
-            let _gate = Gate::start_at(self.root.path(), self.bailiwick());
+            let mut gate = Gate::start_at(self.root.path(), self.bailiwick());
             let mut client = Client::connect_by(self.bailiwick(), &[]);
-            for case in cases {
-                if counts_calls {
+            for (number, case) in cases.into_iter().enumerate() {
+                if counts_calls && number > 0 {
+                    // Calls are counted over all sessions of one gate.
+                    gate.kill9();
+                    gate = Gate::start_at(self.root.path(), self.bailiwick());
                     client = Client::connect_by(self.bailiwick(), &[]);
                 }
                 let name = format!("{}__{}", case.name.server, case.name.tool);

@@ -421,3 +421,46 @@ fn a_kill_in_the_middle_of_a_call_leaves_it_ambiguous_beside_one_that_ended() {
     std::fs::write(project.fixture().join("go"), "").expect("the fixture's folder");
     assert_eq!(project.marks(), ["ended", "open"]);
 }
+
+#[test]
+fn however_a_call_is_cut_off_it_has_one_outcome() {
+    let project = Project::new(POLICY);
+    let began = |client: &mut Client, mark: &str| {
+        let id = client.begin_call("fix__act", json!({ "mark": mark, "behave": "gated" }));
+        common::eventually("the call has its effect", || {
+            project.marks().contains(&mark.to_owned()).then_some(())
+        });
+        id
+    };
+    let outcomes = |mark: &str| -> Vec<Value> {
+        let journal = project.journal();
+        let decision = journal.iter().find(|record| record["arguments"]["mark"] == mark).expect("a decision");
+        let of = |record: &&Value| record["kind"] == "outcome" && record["call"] == decision["call"];
+        journal.iter().filter(of).map(|record| record["status"].clone()).collect()
+    };
+    let gate = Gate::start(&project);
+    // The client goes away, takes the call back, or the gate is told to stop.
+    let mut gone = Client::connect(&project);
+    began(&mut gone, "gone");
+    drop(gone);
+    common::eventually("the outcome is written", || (!outcomes("gone").is_empty()).then_some(()));
+    let mut client = Client::connect(&project);
+    let id = began(&mut client, "taken-back");
+    client.send(
+        &json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } }),
+    );
+    common::eventually("the outcome is written", || (!outcomes("taken-back").is_empty()).then_some(()));
+    // The server is still busy with it, so the last call needs a server of its own.
+    let mut client = Client::connect(&project);
+    let id = began(&mut client, "stopped");
+    assert_eq!(gate.stop(), Some(0));
+    assert!(words(&client.answer(id)).contains("may have happened"));
+    std::fs::write(project.fixture().join("go"), "").expect("the fixture's folder");
+    assert_eq!(Gate::start(&project).stop(), Some(0));
+    assert_eq!(outcomes("gone"), ["cancelled"]);
+    assert_eq!(outcomes("taken-back"), ["cancelled"]);
+    let stopped = outcomes("stopped");
+    assert!(stopped == ["cancelled"] || stopped == ["ambiguous"], "{stopped:?}");
+    assert_eq!(project.marks().len(), 3);
+    holds(&verify(&project, &[]));
+}

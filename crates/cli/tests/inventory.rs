@@ -221,3 +221,17 @@ fn a_real_server_is_reviewed_and_served_by_init_and_serve_alone() {
     assert_eq!(gate.stop(), Some(0));
     assert_eq!(project.verifies().code, 0);
 }
+
+#[test]
+fn looking_at_the_tools_is_not_calling_them() {
+    let project = Project::new(
+        r#"@id("slowly") permit (principal, action == Action::"fix/act", resource) when { context.rate.minute <= 2 };"#,
+    );
+    let _gate = Gate::start(&project);
+    let mut client = Client::connect(&project);
+    for _ in 0..5 {
+        assert_eq!(client.tools(), ["fix__act"]);
+    }
+    let mut call = || ran(&client.call("fix__act", json!({ "mark": "m" })));
+    assert_eq!([call(), call(), call()], [true, true, false], "only calls count");
+}

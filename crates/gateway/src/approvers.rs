@@ -174,13 +174,15 @@ impl Approvers {
         Ok(approval)
     }
 
-    /// Stores an already granted approval: a call that was approved goes on in further rounds under the same grant.
+    /// Stores an already granted approval: a call that was approved goes on in its next round, which is recognised by
+    /// what the server gave it to bring back (`beside`), under the same grant.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn carry_over(
         &self,
         request: &judge::request::Request,
+        beside: &judge::request::tree::Tree,
         policy_digest: &str,
         by: &str,
     ) -> Result<(), StoreError> {
@@ -194,13 +196,17 @@ impl Approvers {
             cwd: request.cwd().to_string(),
             arguments: serde_json::from_str(&request.arguments().canonical()).unwrap_or_default(),
             why: "the same call goes on with the answers it asked for".to_owned(),
-            request_digest: request.digest().to_owned(),
+            request_digest: request.digest_beside(beside),
             policy_digest: policy_digest.to_owned(),
             asked_at: now,
             expires_at: now + self.open_seconds,
             answered_by: by.to_owned(),
             reason: String::new(),
         };
-        self.store.ask(approval, now).map(|_| ())
+        let (id, by) = (approval.id.clone(), approval.answered_by.clone());
+        self.store.ask(approval, now)?;
+        let reason = "carried over to the call's next round".to_owned();
+        self.history.note(None, Body::Answered { approval: id, answer: "grant".to_owned(), by, reason });
+        Ok(())
     }
 }

@@ -31,6 +31,20 @@ pub struct Gathered<'a> {
 impl Scene {
     /// Gathers the facts for one call, which it counts.
     pub fn facts<'a>(&'a self, gate: &'a Gate, session: &Session) -> Gathered<'a> {
+        self.gathered(gate, session, gate.count_call(session.principal()))
+    }
+
+    /// Gathers the facts for a look at what would be decided now, which counts as no call.
+    pub fn look<'a>(&'a self, gate: &'a Gate, session: &Session) -> Gathered<'a> {
+        self.gathered(gate, session, gate.recent_calls(session.principal()).saturating_add(1))
+    }
+
+    /// Gathers the facts anew for a call that has been counted.
+    pub fn again<'a>(&'a self, gate: &'a Gate, session: &Session) -> Gathered<'a> {
+        self.gathered(gate, session, gate.recent_calls(session.principal()).max(1))
+    }
+
+    fn gathered<'a>(&'a self, gate: &'a Gate, session: &Session, calls_last_minute: i64) -> Gathered<'a> {
         Gathered {
             cwd: self.cwd.as_ref().unwrap_or(&gate.ground.workspace),
             home: &gate.home,
@@ -38,7 +52,7 @@ impl Scene {
             now: clock::seconds(),
             phase: session.phase(),
             transport: session.transport(),
-            calls_last_minute: session.count_call(),
+            calls_last_minute,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::config::{Config, Place};
 use crate::history::History;
 use crate::inventory::{self, Lock, propose};
 use crate::receipt::close_orphans;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::wire::record::{Body, Record};
 use judge::case::CaseFile;
 use judge::policy::{Policy, Source};
@@ -17,12 +17,19 @@ use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Most case files and policy files read.
 const FILES_MAX: usize = 1_000;
 /// Client call ids remembered for joining hook and proxy.
 const SEEN_MAX: usize = 4_096;
+/// Principals whose calls are counted at once.
+const PRINCIPALS_MAX: usize = 1_024;
+/// Calls of one principal remembered for its rate; a faster one counts as this many.
+const CALLS_REMEMBERED_MAX: usize = 10_000;
+const MINUTE: Duration = Duration::from_secs(60);
+/// Definitions of one server kept in quarantine.
+const QUARANTINE_MAX: usize = 1_000;
 
 /// What decides: loaded together, replaced together.
 pub struct Rules {
@@ -51,6 +58,8 @@ pub struct Gate {
     /// Sessions open now.
     pub sessions: AtomicUsize,
     rules: RwLock<Arc<Rules>>,
+    /// When each principal called in the last minute.
+    calls: Mutex<HashMap<Principal, VecDeque<Instant>>>,
     /// Client call ids that came through a proxy, newest last.
     seen: Mutex<VecDeque<String>>,
     /// Guards `tools.lock` against two quarantines at once.
@@ -134,7 +143,11 @@ impl Gate {
             return Err(format!("the policies do not hold their own cases:\n{}", failing.join("\n")));
         }
         let ground = place.zones().map_err(|error| error.to_string())?;
-        let store = Arc::new(Store::open(&place.store()).map_err(|error| error.to_string())?);
+        let store = Store::open(&place.store()).map_err(|error| match error {
+            StoreError::Newer { .. } => error.to_string(),
+            other => format!("{}: {other}", place.store().display()),
+        })?;
+        let store = Arc::new(store);
         let (history, recovery) = History::open(&place.journal(), &place.key())?;
         let history = Arc::new(history);
         let begun: u64 = store
@@ -172,6 +185,7 @@ impl Gate {
             history,
             sessions: AtomicUsize::new(0),
             rules: RwLock::new(Arc::new(rules)),
+            calls: Mutex::default(),
             seen: Mutex::default(),
             lock_file: Mutex::new(()),
             config,
@@ -201,8 +215,45 @@ impl Gate {
             tools: rules.inventory.tools().count(),
         };
         self.history.record(None, body).await.map_err(|error| error.to_string())?;
+        let before = self.rules();
+        for (server, reviewed) in &rules.lock.servers {
+            for (tool, now) in &reviewed.tools {
+                let old = before.lock.servers.get(server).and_then(|server| server.tools.get(tool));
+                let same = old.is_some_and(|old| {
+                    old.digest == now.digest && old.effect == now.effect && old.impact == now.impact
+                });
+                if !same {
+                    let (server, tool, definition) = (server.clone(), tool.clone(), now.digest.clone());
+                    self.history.note(None, Body::Reviewed { server, tool, definition, by: "operator".to_owned() });
+                }
+            }
+        }
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(())
+    }
+
+    /// Counts one call of `principal` and returns how many there were in the last minute, this one included, over all
+    /// of its sessions.
+    pub fn count_call(&self, principal: &Principal) -> i64 {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if calls.len() >= PRINCIPALS_MAX {
+            calls.retain(|_, recent| recent.back().is_some_and(|at| at.elapsed() < MINUTE));
+        }
+        let recent = calls.entry(principal.clone()).or_default();
+        while recent.front().is_some_and(|at| at.elapsed() > MINUTE) {
+            recent.pop_front();
+        }
+        if recent.len() < CALLS_REMEMBERED_MAX {
+            recent.push_back(Instant::now());
+        }
+        i64::try_from(recent.len()).unwrap_or(i64::MAX)
+    }
+
+    /// How many calls of `principal` there were in the last minute. Counts nothing.
+    pub fn recent_calls(&self, principal: &Principal) -> i64 {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = calls.get(principal).map_or(0, |recent| recent.iter().filter(|at| at.elapsed() <= MINUTE).count());
+        i64::try_from(recent).unwrap_or(i64::MAX)
     }
 
     /// Remembers that the client's call of this id came through the gate.
@@ -227,29 +278,49 @@ impl Gate {
         principal(&self.config)
     }
 
-    /// Puts a definition that appeared or changed into quarantine, once: recorded, and kept in `tools.lock` for review.
-    pub fn quarantine(&self, server: &str, definition: &inventory::Definition, why: &str) {
-        let _one_at_a_time = self.lock_file.lock().unwrap_or_else(PoisonError::into_inner);
-        let Ok(mut lock) = Lock::load(&self.place.config) else { return };
-        let reviewed = lock.servers.entry(server.to_owned()).or_default();
-        let json = definition.to_json();
-        if reviewed.quarantine.get(&definition.name) == Some(&json) {
+    /// Puts definitions that appeared or changed into quarantine, each once: recorded, and kept in `tools.lock` for
+    /// review.
+    pub async fn quarantine(self: &Arc<Self>, server: &str, found: Vec<(inventory::Definition, &'static str)>) {
+        if found.is_empty() {
             return;
         }
-        reviewed.quarantine.insert(definition.name.clone(), json);
-        if let Err(error) = lock.save(&self.place.config) {
+        let (gate, server) = (self.clone(), server.to_owned());
+        let kept = tokio::task::spawn_blocking(move || gate.quarantine_now(&server, found)).await;
+        if kept.is_err() {
+            tracing::error!("the quarantine could not be kept");
+        }
+    }
+
+    fn quarantine_now(&self, server: &str, found: Vec<(inventory::Definition, &'static str)>) {
+        let _one_at_a_time = self.lock_file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lock = match Lock::load(&self.place.config) {
+            Ok(lock) => lock,
+            Err(error) => return tracing::error!("the quarantine could not be read: {error}"),
+        };
+        let reviewed = lock.servers.entry(server.to_owned()).or_default();
+        let mut changed = false;
+        for (definition, why) in found {
+            let json = definition.to_json();
+            let known = reviewed.quarantine.get(&definition.name) == Some(&json);
+            let is_reviewed = reviewed.tools.get(&definition.name).is_some_and(|tool| tool.digest == definition.digest);
+            if known || is_reviewed || reviewed.quarantine.len() >= QUARANTINE_MAX {
+                continue;
+            }
+            reviewed.quarantine.insert(definition.name.clone(), json);
+            changed = true;
+            self.history.note(
+                None,
+                Body::Quarantined {
+                    server: server.to_owned(),
+                    tool: definition.name.clone(),
+                    definition: definition.digest.clone(),
+                    why: why.to_owned(),
+                },
+            );
+        }
+        if changed && let Err(error) = lock.save(&self.place.config) {
             tracing::error!("the quarantine could not be written: {error}");
         }
-        tracing::warn!("{server}/{} is quarantined: {why}; see `bailiwick inventory diff`", definition.name);
-        self.history.note(
-            None,
-            Body::Quarantined {
-                server: server.to_owned(),
-                tool: definition.name.clone(),
-                definition: definition.digest.clone(),
-                why: why.to_owned(),
-            },
-        );
     }
 
     /// Records that a session begins; the guard records its end.

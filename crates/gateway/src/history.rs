@@ -3,10 +3,17 @@
 
 use crate::clock;
 use crate::wire::record::{Body, RECORD_VERSION, Record};
-use journal::{Journal, Recovery, SigningKey};
+use journal::{AppendError, Journal, Recovery, SigningKey};
 use judge::permit::Leaf;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// How often a note is offered to a full queue.
+const NOTE_ATTEMPTS_MAX: u32 = 600;
+/// How long it waits in between.
+const NOTE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The record could not be made durable. The call that needed it is denied.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +24,7 @@ pub struct NotRecorded(String);
 
 /// The gate's journal.
 pub struct History {
-    journal: Journal,
+    journal: Arc<Journal>,
 }
 
 impl History {
@@ -44,7 +51,7 @@ impl History {
         let origin = verifier.name().to_owned();
         let (journal, recovery) =
             Journal::open(dir, key, &origin).map_err(|error| in_words(dir, error.to_string()))?;
-        Ok((Self { journal }, recovery))
+        Ok((Self { journal: Arc::new(journal) }, recovery))
     }
 
     /// Writes a record and waits until it is on disk.
@@ -64,16 +71,12 @@ impl History {
         }
     }
 
-    /// Writes a record in order, without waiting for the disk: for what has already happened.
+    /// Writes a record in order, without waiting for the disk: for what has already happened. A full queue is waited
+    /// out in the background, so that a flood of notes costs order and never an outcome.
     pub fn note(&self, session: Option<&str>, body: Body) {
-        let report = |error: String| tracing::error!("a record was lost: {error}");
         match encode(session, body) {
-            Ok(bytes) => self.journal.append_then(bytes, move |result| {
-                if let Err(error) = result {
-                    report(error.to_string());
-                }
-            }),
-            Err(error) => report(error.to_string()),
+            Ok(bytes) => note(self.journal.clone(), bytes, NOTE_ATTEMPTS_MAX),
+            Err(error) => tracing::error!("a record was lost: {error}"),
         }
     }
 
@@ -81,13 +84,22 @@ impl History {
     pub fn size(&self) -> u64 {
         self.journal.checkpoint().size()
     }
+}
 
-    /// Publishes everything and ends the journal's writer.
-    pub fn close(self) {
-        if let Err(error) = self.journal.close() {
-            tracing::error!("the journal did not close cleanly: {error}");
+fn note(journal: Arc<Journal>, bytes: Vec<u8>, attempts: u32) {
+    let again = (bytes.clone(), Arc::downgrade(&journal), tokio::runtime::Handle::try_current().ok());
+    journal.append_then(bytes, move |result| match (result, again) {
+        (Ok(_), _) => {}
+        (Err(AppendError::QueueFull), (bytes, journal, Some(runtime))) if attempts > 0 => {
+            runtime.spawn(async move {
+                tokio::time::sleep(NOTE_PAUSE).await;
+                if let Some(journal) = journal.upgrade() {
+                    note(journal, bytes, attempts - 1);
+                }
+            });
         }
-    }
+        (Err(error), _) => tracing::error!("a record was lost: {error}"),
+    });
 }
 
 fn encode(session: Option<&str>, body: Body) -> Result<Vec<u8>, NotRecorded> {

@@ -93,9 +93,12 @@ pub async fn admit(
 /// Whether a call that waited for its grant is decided as it was when the question was asked.
 fn still_asks(gate: &Gate, session: &Session, scene: &Scene, pending: &Pending) -> bool {
     let asked = pending.request();
-    let raw = session.call(asked.tool().name.clone(), asked.arguments().clone());
+    let raw = RawCall {
+        beside: asked.beside().clone(),
+        ..session.call(asked.tool().name.clone(), asked.arguments().clone())
+    };
     let rules = gate.rules();
-    let facts = scene.facts(gate, session);
+    let facts = scene.again(gate, session);
     normalize(raw, &rules.inventory, &facts.borrow()).is_ok_and(|now| {
         let verdict = rules.policy.decide(&now);
         now.digest() == asked.digest()
@@ -120,6 +123,11 @@ async fn record(
     }
 }
 
+/// Denies a call for a reason no policy has to give, and records it like every denial.
+pub async fn deny(gate: &Gate, session: &Session, raw: RawCall, scene: &Scene, why: &str) -> Stop {
+    Entry::of(&raw, session, scene).denied(gate, session, None, why.to_owned()).await
+}
+
 /// How a call ends without a result.
 #[derive(Debug)]
 pub enum Stop {
@@ -137,7 +145,7 @@ pub fn preview(
 ) -> Result<(Request, judge::policy::Verdict), String> {
     let scene = Scene::default();
     let rules = gate.rules();
-    let facts = scene.facts(gate, session);
+    let facts = scene.look(gate, session);
     let request =
         normalize(raw, &rules.inventory, &facts.borrow()).map_err(|malformed| malformed.to_string())?;
     let verdict = rules.policy.decide(&request);

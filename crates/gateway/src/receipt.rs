@@ -74,6 +74,7 @@ impl Entry {
                 approval: String::new(),
                 granted_by: String::new(),
                 arguments: serde_json::from_str(&arguments).unwrap_or_default(),
+                beside: serde_json::from_str(&recordable(&raw.beside).canonical()).unwrap_or_default(),
             },
         }
     }

@@ -1,14 +1,9 @@
-//! One agent's session: who it is, how it came, in which phase it is, how fast it calls.
+//! One agent's session: who it is, how it came, in which phase it is.
 //! What an agent says about itself is kept for the record and never used to decide.
 
 use judge::request::Principal;
 use judge::tool::ToolName;
-use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
-
-/// Calls remembered for the rate; faster sessions count as this many.
-const CALLS_REMEMBERED_MAX: usize = 10_000;
 
 /// A session.
 pub struct Session {
@@ -16,7 +11,6 @@ pub struct Session {
     principal: Principal,
     transport: &'static str,
     phase: Mutex<String>,
-    recent: Mutex<VecDeque<Instant>>,
 }
 
 impl Session {
@@ -27,7 +21,7 @@ impl Session {
 
     /// The same under a given name.
     pub fn named(id: String, principal: Principal, transport: &'static str, phase: &str) -> Self {
-        Self { id, principal, transport, phase: Mutex::new(phase.to_owned()), recent: Mutex::default() }
+        Self { id, principal, transport, phase: Mutex::new(phase.to_owned()) }
     }
 
     /// Its name in the journal.
@@ -56,19 +50,6 @@ impl Session {
 
     /// A call of this session's principal.
     pub fn call(&self, name: ToolName, arguments: judge::request::tree::Tree) -> judge::request::RawCall {
-        judge::request::RawCall { principal: self.principal.clone(), name, arguments }
-    }
-
-    /// Counts one call and returns how many there were in the last minute, this one included.
-    pub fn count_call(&self) -> i64 {
-        let mut recent = self.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let now = Instant::now();
-        while recent.front().is_some_and(|at| now.duration_since(*at) > Duration::from_secs(60)) {
-            recent.pop_front();
-        }
-        if recent.len() < CALLS_REMEMBERED_MAX {
-            recent.push_back(now);
-        }
-        i64::try_from(recent.len()).unwrap_or(i64::MAX)
+        judge::request::RawCall { principal: self.principal.clone(), name, arguments, beside: judge::request::tree::Tree::Null }
     }
 }

@@ -144,7 +144,7 @@ impl Call {
     }
 
     fn request(&self, inventory: &Inventory) -> Request {
-        let raw = RawCall { principal: self.principal(), name: name(self.tool), arguments: self.arguments() };
+        let raw = RawCall { principal: self.principal(), name: name(self.tool), arguments: self.arguments(), beside: Tree::Null };
         normalize(raw, inventory, &Ground::new().facts()).expect("a call of the reviewed shape")
     }
 }
@@ -334,6 +334,7 @@ fn decide_line(inventory: &Inventory, policy: &Policy, line: &str) -> Verdict {
         principal: principal(),
         name: ToolName { server: "shell".into(), tool: "run".into() },
         arguments,
+        beside: Tree::Null,
     };
     policy.decide(&normalize(raw, inventory, &Ground::new().facts()).expect("a reviewed tool"))
 }
@@ -428,7 +429,7 @@ proptest! {
         let digest = |(agent, user, tool, n, s): &(String, String, usize, i64, Option<&'static str>)| {
             let call = Call { tool: *tool, n: *n, s: *s, flag: None, lead: false };
             let principal = Principal { agent: agent.clone(), user: user.clone(), groups: Vec::new() };
-            let raw = RawCall { principal, name: name(*tool), arguments: call.arguments() };
+            let raw = RawCall { principal, name: name(*tool), arguments: call.arguments(), beside: Tree::Null };
             normalize(raw, &inventory, &Ground::new().facts()).expect("a reviewed tool").digest().to_owned()
         };
         prop_assert_eq!(digest(&one) == digest(&other), one == other);
@@ -450,7 +451,7 @@ fn a_digest_follows_the_reviewed_definition_and_not_the_order_of_members() {
     assert_ne!(call.request(&inventory).digest(), call.request(&again).digest());
     let Tree::Map(mut members) = call.arguments() else { panic!("a map") };
     members.reverse();
-    let raw = RawCall { principal: call.principal(), name: name(0), arguments: Tree::Map(members) };
+    let raw = RawCall { principal: call.principal(), name: name(0), arguments: Tree::Map(members), beside: Tree::Null };
     let turned = normalize(raw, &inventory, &Ground::new().facts()).expect("the same call");
     assert_eq!(call.request(&inventory).digest(), turned.digest());
     // Where a relative path starts, and which groups decided, are part of what an approver agreed to.
@@ -458,7 +459,7 @@ fn a_digest_follows_the_reviewed_definition_and_not_the_order_of_members() {
     let digest = |groups: &[&str], cwd| {
         let principal =
             Principal { groups: groups.iter().map(ToString::to_string).collect(), ..call.principal() };
-        let raw = RawCall { principal, name: name(0), arguments: call.arguments() };
+        let raw = RawCall { principal, name: name(0), arguments: call.arguments(), beside: Tree::Null };
         let facts = judge::request::Facts { cwd, ..ground.facts() };
         normalize(raw, &inventory, &facts).expect("the same call").digest().to_owned()
     };

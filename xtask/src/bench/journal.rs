@@ -29,7 +29,7 @@ pub(super) fn measure() -> anyhow::Result<Value> {
     std::fs::create_dir_all(&disk)?;
     let alone = disk_alone(&disk)?;
     alone.say("the disk alone, one fdatasync each");
-    let alone_rate = 1e6 / alone.at(0.5);
+    let alone_rate = alone.per_second();
     let out = Command::new(crate::target().join("release/examples/throughput"))
         .arg(&disk)
         .arg(SECONDS.to_string())

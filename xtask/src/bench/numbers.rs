@@ -28,6 +28,12 @@ impl Times {
         sorted.get((last as f64 * share).round() as usize).map_or(0.0, |time| time.as_secs_f64() * 1e6)
     }
 
+    /// How many a second, one after the other.
+    pub(super) fn per_second(&self) -> f64 {
+        let total: Duration = self.0.iter().sum();
+        if total.is_zero() { 0.0 } else { self.count() as f64 / total.as_secs_f64() }
+    }
+
     /// Median, 99th percentile and count.
     pub(super) fn summary(&self) -> Value {
         json!({ "p50_us": round(self.at(0.5)), "p99_us": round(self.at(0.99)), "count": self.count() })
@@ -58,6 +64,7 @@ mod tests {
         let mut times = Times::default();
         assert_eq!(times.at(0.5), 0.0);
         times.extend((1..=101).rev().map(Duration::from_micros).collect());
+        assert_eq!(times.per_second().round(), 19608.0);
         assert_eq!((times.at(0.0), times.at(0.5), times.at(0.99), times.at(1.0)), (1.0, 51.0, 100.0, 101.0));
     }
 }

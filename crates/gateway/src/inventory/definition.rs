@@ -31,7 +31,7 @@ impl Definition {
         }
         let tree = Tree::parse(raw.get().as_bytes()).map_err(|error| error.to_string())?;
         let name = tree.member("name").and_then(Tree::as_text).unwrap_or_default().to_owned();
-        let usable = |c: char| !c.is_control() && !c.is_whitespace();
+        let usable = |c: char| !c.is_control() && !c.is_whitespace() && !is_hidden(c);
         if name.is_empty()
             || name.len() > NAME_BYTES_MAX
             || !name.chars().all(usable)

@@ -140,6 +140,9 @@ pub struct Decided {
     pub granted_by: String,
     /// The arguments, credentials masked and long texts replaced by length and digest.
     pub arguments: serde_json::Value,
+    /// What the client sent beside them, the same way; null for nothing.
+    #[serde(skip_serializing_if = "serde_json::Value::is_null", default)]
+    pub beside: serde_json::Value,
 }
 
 /// How a permitted call ended.

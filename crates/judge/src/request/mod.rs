@@ -39,6 +39,9 @@ pub struct RawCall {
     pub name: ToolName,
     /// With which arguments; `Null` counts as none.
     pub arguments: Tree,
+    /// What the client sends beside the arguments and no policy types: unknown members, the state of an earlier
+    /// round. Recorded and part of the digest; `Null` for nothing.
+    pub beside: Tree,
 }
 
 /// What the judge may know of the world, gathered by the caller. The judge never asks for more.
@@ -72,9 +75,19 @@ pub struct Request {
     pub(crate) circumstances: Circumstances,
     digest: String,
     cwd: AbsPath,
+    resolved: String,
+    beside: Tree,
 }
 
 impl Request {
+    /// What came beside the arguments.
+    pub fn beside(&self) -> &Tree {
+        &self.beside
+    }
+    /// The digest this request will have when it comes again with something else beside it.
+    pub fn digest_beside(&self, beside: &Tree) -> String {
+        digest(&self.principal, &self.tool, &self.cwd, &self.arguments, &self.resolved, beside)
+    }
     /// Where relative paths start.
     pub fn cwd(&self) -> &AbsPath {
         &self.cwd
@@ -204,7 +217,7 @@ fn near(names: &[ToolName]) -> String {
 /// [`Malformed`], each a denial: an unreviewed tool, arguments that do not fit the reviewed definition, or a path,
 /// URL, host or number without one meaning.
 pub fn normalize(raw: RawCall, inventory: &Inventory, facts: &Facts<'_>) -> Result<Request, Malformed> {
-    let RawCall { principal, name, arguments } = raw;
+    let RawCall { principal, name, arguments, beside } = raw;
     let Some(tool) = inventory.tool(&name) else {
         let nearest = inventory.nearest(&name).into_iter().cloned().collect();
         return Err(Malformed::UnknownTool { name, nearest });
@@ -213,7 +226,7 @@ pub fn normalize(raw: RawCall, inventory: &Inventory, facts: &Facts<'_>) -> Resu
     let bound = Binder { tool, facts }.bind(&arguments, &tool.shape, "")?;
     let resolved = crate::digest::hex(format!("{bound:?}").as_bytes());
     let alternatives = expand(bound)?.into_iter().map(|(label, args)| Alternative { args, label }).collect();
-    let digest = digest(&principal, tool, facts.cwd, &arguments, &resolved);
+    let digest = digest(&principal, tool, facts.cwd, &arguments, &resolved, &beside);
     Ok(Request {
         principal,
         tool: tool.clone(),
@@ -227,10 +240,12 @@ pub fn normalize(raw: RawCall, inventory: &Inventory, facts: &Facts<'_>) -> Resu
         },
         digest,
         cwd: facts.cwd.clone(),
+        resolved,
+        beside,
     })
 }
 
-fn digest(principal: &Principal, tool: &Tool, cwd: &AbsPath, arguments: &Tree, resolved: &str) -> String {
+fn digest(principal: &Principal, tool: &Tool, cwd: &AbsPath, arguments: &Tree, resolved: &str, beside: &Tree) -> String {
     let text = |value: &str| Tree::Text(value.to_owned());
     let whole = Tree::List(vec![
         text("bailiwick request v1"),
@@ -243,6 +258,7 @@ fn digest(principal: &Principal, tool: &Tool, cwd: &AbsPath, arguments: &Tree, r
         text(&tool.digest),
         arguments.clone(),
         text(resolved),
+        beside.clone(),
     ]);
     crate::digest::hex(whole.canonical().as_bytes())
 }

@@ -17,6 +17,7 @@ use judge::request::tree::Tree;
 use judge::tool::ToolName;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -58,6 +59,8 @@ pub struct Downstream {
     pub(super) parked: Mutex<HashMap<String, super::serve::Parked>>,
     pub(super) listens: Mutex<HashMap<String, Listen>>,
     pub(super) log_level: Mutex<Option<String>>,
+    /// Subscriptions of a legacy client at modern servers, by URI.
+    pub(super) subscribed: Mutex<HashMap<String, Held>>,
     /// Which server offers a resource, as learned from lists.
     pub(super) resource_homes: Mutex<HashMap<String, String>>,
     /// Ends the tasks of this session.
@@ -73,12 +76,14 @@ struct Slot {
     failed: Option<(Instant, String)>,
 }
 
-struct Finished<'a> {
-    downstream: &'a Downstream,
+/// A request under way; forgotten when this is dropped, also with a client that went away.
+struct Underway {
+    downstream: Arc<Downstream>,
     key: String,
+    cancelled: CancellationToken,
 }
 
-impl Drop for Finished<'_> {
+impl Drop for Underway {
     fn drop(&mut self) {
         locked(&self.downstream.running).remove(&self.key);
     }
@@ -88,6 +93,22 @@ struct Asked {
     answer: oneshot::Sender<Object>,
     /// The server's own request: its name and raw id.
     origin: (String, String),
+}
+
+/// A subscription at a server that ends when this is dropped.
+pub(super) struct Held(tokio::task::AbortHandle);
+
+impl Held {
+    /// Lets it last as long as the session.
+    fn for_good(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A modern client's subscription.
@@ -160,6 +181,7 @@ impl Downstream {
             parked: Mutex::default(),
             listens: Mutex::default(),
             log_level: Mutex::default(),
+            subscribed: Mutex::default(),
             resource_homes: Mutex::default(),
             ended: CancellationToken::new(),
             _guard: guard,
@@ -203,53 +225,68 @@ impl Downstream {
         locked(&self.parked).clear();
     }
 
-    /// Takes one message of the client; the response, where there is one.
-    pub async fn receive(self: &Arc<Self>, message: Object, arrival: Arrival) -> Option<Object> {
-        match message.kind() {
-            Ok(Kind::Request) => self.request(message, arrival).await,
-            Ok(Kind::Notification) => {
-                self.notified(message).await;
-                None
+    /// Takes one message of the client; the response, where there is one. A request counts as under way from this
+    /// call on, not from when the future is first polled, so that a cancellation right behind it finds it.
+    pub fn receive(
+        self: &Arc<Self>,
+        message: Object,
+        arrival: Arrival,
+    ) -> impl Future<Output = Option<Object>> + Send + use<> {
+        let this = self.clone();
+        let kind = message.kind();
+        let begun = match &kind {
+            Ok(Kind::Request) => Some(self.begin_request(&message, &arrival)),
+            _ => None,
+        };
+        async move {
+            match (kind, begun) {
+                (Ok(Kind::Request), Some(Ok((id, underway)))) => {
+                    let response = tokio::select! {
+                        response = this.serve(&message, arrival) => Some(response),
+                        () = underway.cancelled.cancelled() => None,
+                    };
+                    drop(underway);
+                    response.map(|response| match response {
+                        Ok(result) => frame::result(&id, result),
+                        Err(refusal) => frame::error(Some(&id), refusal.code, &refusal.message, refusal.data),
+                    })
+                }
+                (Ok(Kind::Request), Some(Err(refusal))) => Some(refusal),
+                (Ok(Kind::Request), None) => None,
+                (Ok(Kind::Notification), _) => {
+                    this.notified(message).await;
+                    None
+                }
+                (Ok(Kind::Response), _) => {
+                    this.answered(message);
+                    None
+                }
+                (Err(error), _) => Some(frame::error(None, super::INVALID_REQUEST, &error.to_string(), None)),
             }
-            Ok(Kind::Response) => {
-                self.answered(message);
-                None
-            }
-            Err(error) => Some(frame::error(None, super::INVALID_REQUEST, &error.to_string(), None)),
         }
     }
 
-    async fn request(self: &Arc<Self>, message: Object, arrival: Arrival) -> Option<Object> {
-        let id = message.get("id").map(RawValue::to_owned)?;
+    fn begin_request(
+        self: &Arc<Self>,
+        message: &Object,
+        arrival: &Arrival,
+    ) -> Result<(Box<RawValue>, Underway), Object> {
+        let Some(id) = message.get("id").map(RawValue::to_owned) else {
+            return Err(frame::error(None, super::INVALID_REQUEST, "the request has no id", None));
+        };
         let key = arrival.key.clone().unwrap_or_else(|| id.get().to_owned());
         let cancelled = CancellationToken::new();
-        {
-            let mut running = locked(&self.running);
-            if running.len() >= RUNNING_MAX {
-                let text = format!("more than {RUNNING_MAX} requests are under way");
-                return Some(frame::error(Some(&id), INTERNAL_ERROR, &text, None));
-            }
-            if running.contains_key(&key) {
-                return Some(frame::error(
-                    Some(&id),
-                    super::INVALID_REQUEST,
-                    "this id is under way already",
-                    None,
-                ));
-            }
-            running.insert(key.clone(), cancelled.clone());
+        let mut running = locked(&self.running);
+        if running.len() >= RUNNING_MAX {
+            let text = format!("more than {RUNNING_MAX} requests are under way");
+            return Err(frame::error(Some(&id), INTERNAL_ERROR, &text, None));
         }
-        // Also when this future is dropped: a client that went away does not hold on to its id.
-        let finished = Finished { downstream: self, key };
-        let response = tokio::select! {
-            response = self.serve(&message, arrival) => Some(response),
-            () = cancelled.cancelled() => None,
-        };
-        drop(finished);
-        response.map(|response| match response {
-            Ok(result) => frame::result(&id, result),
-            Err(refusal) => frame::error(Some(&id), refusal.code, &refusal.message, refusal.data),
-        })
+        if running.contains_key(&key) {
+            let text = "this id is under way already";
+            return Err(frame::error(Some(&id), super::INVALID_REQUEST, text, None));
+        }
+        running.insert(key.clone(), cancelled.clone());
+        Ok((id, Underway { downstream: self.clone(), key, cancelled }))
     }
 
     async fn notified(self: &Arc<Self>, message: Object) {
@@ -264,10 +301,11 @@ impl Downstream {
                     running.cancel();
                 }
             }
-            "notifications/roots/list_changed" | "notifications/progress" => {
+            // Said bare: what else the client wrote is nothing anyone decided on.
+            "notifications/roots/list_changed" => {
                 for link in self.open_links().await {
                     if link.era() == Era::Legacy {
-                        drop(link.upstream.notify(&method, Some(params.clone())).await);
+                        drop(link.upstream.notify(&method, None).await);
                     }
                 }
             }
@@ -334,7 +372,7 @@ impl Downstream {
                 .map(|(_, name)| ((*name).to_owned(), serde_json::json!(true)))
                 .collect();
             if !wanted.is_empty() {
-                self.hold(&link, serde_json::Value::Object(wanted));
+                self.hold(&link, serde_json::Value::Object(wanted)).for_good();
             }
         }
         *slot = Slot { link: Some(link.clone()), failed: None };
@@ -342,15 +380,16 @@ impl Downstream {
     }
 
     /// Holds a subscription at a modern server for as long as this session lasts.
-    pub(super) fn hold(&self, link: &Arc<Link>, filter: serde_json::Value) {
+    pub(super) fn hold(&self, link: &Arc<Link>, filter: serde_json::Value) -> Held {
         let (link, ended) = (Arc::downgrade(link), self.ended.clone());
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let Some(link) = link.upgrade() else { return };
             tokio::select! {
                 () = link.hold_listen(filter) => {}
                 () = ended.cancelled() => {}
             }
         });
+        Held(task.abort_handle())
     }
 
     /// Brings a message that a server sent by itself to the client.
@@ -366,7 +405,12 @@ impl Downstream {
         };
         if matches!(message.kind(), Ok(Kind::Request)) {
             let (this, link) = (self.clone(), link.clone());
-            tokio::spawn(async move { this.question(&link, message, related).await });
+            // A server that asks without end, or never reads the answers, waits for its own earlier questions.
+            let Ok(one_of_few) = link.questions.clone().acquire_owned().await else { return };
+            tokio::spawn(async move {
+                this.question(&link, message, related).await;
+                drop(one_of_few);
+            });
             return;
         }
         let method = message.method();
@@ -431,10 +475,13 @@ impl Downstream {
             return self.lane.offer(message);
         }
         let listens: Vec<Listen> = locked(&self.listens).values().cloned().collect();
+        let changed = bare.text("uri").unwrap_or_default();
         for listen in listens {
             let wants = match &listen.filter[kind] {
                 serde_json::Value::Bool(wants) => *wants,
-                serde_json::Value::Array(uris) => !uris.is_empty(),
+                serde_json::Value::Array(uris) => {
+                    uris.iter().filter_map(serde_json::Value::as_str).any(|uri| changed.starts_with(uri))
+                }
                 _ => false,
             };
             if wants {
@@ -491,6 +538,7 @@ impl Downstream {
         call: Option<super::link::Call>,
         origin: (String, String),
     ) -> Result<Box<RawValue>, Refusal> {
+        self.can_be_asked(method)?;
         let (name, arguments) = operation(server, method, params)?;
         let source = name.clone();
         let (lane, asks) = match call {
@@ -520,6 +568,21 @@ impl Downstream {
             Ok(released) => Ok(released.value.0),
             Err(stop) => Err(refusal(&stop)),
         }
+    }
+
+    /// A client is asked only what it said it can answer.
+    pub(super) fn can_be_asked(&self, method: &str) -> Result<(), Refusal> {
+        let needed = match method {
+            "sampling/createMessage" => "sampling",
+            "elicitation/create" => "elicitation",
+            "roots/list" => "roots",
+            _ => return Ok(()),
+        };
+        let declared = Object::inside(&self.client.capabilities).is_some_and(|all| all.get(needed).is_some());
+        if declared {
+            return Ok(());
+        }
+        Err(Refusal::new(METHOD_NOT_FOUND, format!("the client did not declare `{needed}`")))
     }
 
     async fn ask_legacy(

@@ -22,7 +22,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 /// Sessions kept at once; the one idle longest makes room.
@@ -33,6 +36,12 @@ const IDLE_SECONDS_MAX: u64 = 12 * 3_600;
 const LANE_MESSAGES_MAX: usize = 256;
 /// Streams of one session that are closed to be asked for again.
 const SHELF_MAX: usize = 64;
+/// Connections served at once; a further one waits to be accepted.
+const CONNECTIONS_MAX: usize = 256;
+/// How long a connection may take to send the head of a request, and be idle between two, in seconds.
+const HEADER_SECONDS_MAX: u64 = 60;
+/// How long a body may take, in seconds.
+const BODY_SECONDS_MAX: u64 = 60;
 /// How long an answer may take before its stream is opened, in seconds; then comments keep it alive.
 const KEEP_ALIVE_SECONDS: u64 = 15;
 
@@ -62,6 +71,35 @@ struct Session {
 pub fn router(gate: Arc<Gate>, token: String, hosts: Vec<String>) -> Router {
     let http = Arc::new(Http { gate, token, hosts, sessions: Mutex::default() });
     Router::new().route("/mcp", any(all)).route("/mcp/{server}", any(one)).with_state(http)
+}
+
+/// Serves connections with `router` until the task is dropped. Connections are few and must say what they want soon,
+/// so that nobody without a token can use up what the gate needs to answer the others.
+pub async fn serve(listener: TcpListener, router: Router) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!("a connection could not be accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
+            }
+        };
+        drop(stream.set_nodelay(true));
+        let service = TowerToHyperService::new(router.clone());
+        tokio::spawn(async move {
+            let serving = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(HEADER_SECONDS_MAX))
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = serving.await {
+                tracing::debug!("a connection ended: {error}");
+            }
+            drop(place);
+        });
+    }
 }
 
 async fn all(State(http): State<Arc<Http>>, request: Request) -> Response {
@@ -157,7 +195,11 @@ impl Http {
             let why = "accept application/json and text/event-stream";
             return Err(refuse(StatusCode::NOT_ACCEPTABLE, None, INVALID_REQUEST, why));
         }
-        let body = axum::body::to_bytes(body, FRAME_BYTES_MAX).await.map_err(|_| {
+        let reading = axum::body::to_bytes(body, FRAME_BYTES_MAX);
+        let timely = tokio::time::timeout(Duration::from_secs(BODY_SECONDS_MAX), reading).await.map_err(|_| {
+            refuse(StatusCode::REQUEST_TIMEOUT, None, INVALID_REQUEST, "the body did not arrive in time")
+        })?;
+        let body = timely.map_err(|_| {
             refuse(StatusCode::PAYLOAD_TOO_LARGE, None, INVALID_REQUEST, &FrameError::TooLarge.to_string())
         })?;
         let bad = |error: &FrameError| {

@@ -11,16 +11,20 @@ use judge::label::Labeled;
 use judge::permit::{Permit, Recorded};
 use judge::tool::ToolName;
 use serde_json::value::RawValue;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Pages of a list read from one server.
 pub const PAGES_MAX: usize = 100;
 /// Tools known of one server.
 pub const TOOLS_MAX: usize = 10_000;
+/// Cursors of one server remembered.
+const CURSORS_MAX: usize = 1_024;
+/// Questions of one server put to its client at once; a further one makes the server wait.
+const QUESTIONS_MAX: usize = 16;
 
 /// What goes to a client.
 #[derive(Debug)]
@@ -115,6 +119,10 @@ pub struct Link {
     pub upstream: Upstream,
     /// Tools as listed now; `None` when the server said that they changed.
     definitions: Mutex<Option<HashMap<String, Listed>>>,
+    /// Cursors the server gave out, newest last.
+    cursors: Mutex<VecDeque<String>>,
+    /// Questions of the server that are being put to the client.
+    pub questions: Arc<Semaphore>,
     /// Counts the changes the server announced.
     changes: AtomicU64,
     calls: Mutex<HashMap<u64, Call>>,
@@ -143,6 +151,8 @@ impl Link {
             server: server.to_owned(),
             upstream,
             definitions: Mutex::default(),
+            cursors: Mutex::default(),
+            questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             changes: AtomicU64::new(0),
             calls: Mutex::default(),
             call_seconds_max: gate.config.gate.call_seconds_max,
@@ -162,6 +172,20 @@ impl Link {
             .and_then(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).ok())
             .and_then(|value| value.pointer(pointer).map(|found| *found != false))
             .unwrap_or(false)
+    }
+
+    /// Remembers a cursor the server gave out.
+    pub fn note_cursor(&self, cursor: String) {
+        let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
+        if cursors.len() >= CURSORS_MAX {
+            cursors.pop_front();
+        }
+        cursors.push_back(cursor);
+    }
+
+    /// Whether the server gave out this cursor.
+    pub fn gave_cursor(&self, cursor: &str) -> bool {
+        self.cursors.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|given| given == cursor)
     }
 
     /// The server said that its tools changed: nothing it listed before counts.
@@ -324,6 +348,11 @@ impl Link {
             (_, Some(error)) => (error.to_owned(), true),
             (None, None) => (raw(serde_json::json!({})), false),
         };
+        // What two readers read differently is nothing to hand on: one of them may see a question in it.
+        if Object::inside(&body).is_none() {
+            let detail = format!("server `{}` answered with no object, or with a member that stands twice in it", self.server);
+            return Err(Failed::new(Status::Failed, detail));
+        }
         Ok(Labeled::new(Answer { body, is_error }, source.clone()))
     }
 }

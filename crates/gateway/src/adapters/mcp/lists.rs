@@ -3,7 +3,7 @@
 
 use super::bridge;
 use super::downstream::{Downstream, Endpoint, Refusal, locked};
-use super::link::{Link, PAGES_MAX, entries};
+use super::link::{Link, PAGES_MAX, TOOLS_MAX, entries};
 use super::upstream::{Era, UpstreamError, meta};
 use crate::facts::Scene;
 use crate::inventory::Definition;
@@ -93,7 +93,11 @@ impl Downstream {
             _ => {
                 let mut homes = locked(&self.resource_homes);
                 if let Some(uri) = object.text("uri").filter(|_| homes.len() < RESOURCE_HOMES_MAX) {
-                    homes.entry(uri).or_insert_with(|| link.server.clone());
+                    // A resource that two servers claim belongs to neither.
+                    let home = homes.entry(uri).or_insert_with(|| link.server.clone());
+                    if *home != link.server {
+                        home.clear();
+                    }
                 }
                 entry
             }
@@ -108,8 +112,16 @@ impl Downstream {
         kind: &str,
         params: Object,
     ) -> Result<Object, Refusal> {
-        let is_first = params.get("cursor").is_none();
-        let answer = link.plumb(method, Some(params)).await?;
+        // A list is the protocol's own business and nobody decides on it, so nothing of the client's goes with it but a
+        // cursor that this very server gave out.
+        let cursor = params.text("cursor");
+        if let Some(cursor) = cursor.as_deref().filter(|cursor| !link.gave_cursor(cursor)) {
+            let shown: String = cursor.chars().take(80).collect();
+            return Err(Refusal::new(super::INVALID_PARAMS, format!("`{shown}` is no cursor of this list")));
+        }
+        let is_first = cursor.is_none();
+        let own = cursor.map(|cursor| Object::default().with("cursor", raw(cursor)));
+        let answer = link.plumb(method, own).await?;
         if let Some(error) = answer.object("error") {
             let error = bridge::error(error, link.era(), self.era);
             return Err(Refusal {
@@ -124,9 +136,12 @@ impl Downstream {
         let mut page = answer
             .object("result")
             .ok_or_else(|| UpstreamError::Broken("its list is no object".to_owned()))?;
+        if let Some(cursor) = page.text("nextCursor") {
+            link.note_cursor(cursor);
+        }
         if kind == "tools" {
             let is_whole = is_first && page.get("nextCursor").is_none();
-            let shown = self.reviewed(link, entries(&page, kind), is_whole);
+            let shown = self.reviewed(link, entries(&page, kind), is_whole).await;
             page.set(kind, raw(shown));
             if link.era() == Era::Modern {
                 bridge::uncached(&mut page);
@@ -136,32 +151,41 @@ impl Downstream {
     }
 
     /// The entries that are the reviewed tools and that this caller could call now.
-    fn reviewed(&self, link: &Link, listed: Vec<Box<RawValue>>, is_whole: bool) -> Vec<Box<RawValue>> {
+    async fn reviewed(&self, link: &Link, listed: Vec<Box<RawValue>>, is_whole: bool) -> Vec<Box<RawValue>> {
         let rules = self.gate.rules();
         let scene = Scene::default();
-        let facts = scene.facts(&self.gate, &self.session);
         let mut shown = Vec::new();
         let mut definitions = Vec::new();
-        for entry in listed {
-            let definition = match Definition::read(&entry) {
-                Ok(definition) => definition,
-                Err(why) => {
-                    self.alert("malformed-tool", &format!("server `{}`: {why}", link.server));
-                    continue;
-                }
-            };
-            let name = ToolName { server: link.server.clone(), tool: definition.name.clone() };
-            match rules.inventory.tool(&name) {
-                Some(tool) if tool.digest == definition.digest => {
-                    if rules.policy.may_call(tool, self.session.principal(), &facts.borrow()) {
-                        shown.push(entry);
+        let mut quarantined = Vec::new();
+        let mut malformed: Vec<String> = Vec::new();
+        {
+            let facts = scene.look(&self.gate, &self.session);
+            for entry in listed.into_iter().take(TOOLS_MAX) {
+                let definition = match Definition::read(&entry) {
+                    Ok(definition) => definition,
+                    Err(why) => {
+                        malformed.push(why);
+                        continue;
                     }
+                };
+                let name = ToolName { server: link.server.clone(), tool: definition.name.clone() };
+                match rules.inventory.tool(&name) {
+                    Some(tool) if tool.digest == definition.digest => {
+                        if rules.policy.may_call(tool, self.session.principal(), &facts.borrow()) {
+                            shown.push(entry);
+                        }
+                    }
+                    Some(_) => quarantined.push((definition.clone(), "its definition changed")),
+                    None => quarantined.push((definition.clone(), "nobody has reviewed it")),
                 }
-                Some(_) => self.gate.quarantine(&link.server, &definition, "its definition changed"),
-                None => self.gate.quarantine(&link.server, &definition, "nobody has reviewed it"),
+                definitions.push(definition);
             }
-            definitions.push(definition);
         }
+        if let Some(first) = malformed.first() {
+            let count = malformed.len();
+            self.alert("malformed-tools", &format!("server `{}`: {count} left out, the first because {first}", link.server));
+        }
+        self.gate.quarantine(&link.server, quarantined).await;
         link.remember(&definitions, is_whole);
         shown
     }

@@ -15,6 +15,7 @@ use crate::wire::frame::{self, Object, raw};
 use crate::wire::record::Status;
 use judge::filter::Release;
 use judge::label::Labeled;
+use judge::request::RawCall;
 use judge::request::tree::Tree;
 use judge::tool::ToolName;
 use serde_json::json;
@@ -67,6 +68,8 @@ struct Outgoing {
     params: Object,
     name: ToolName,
     arguments: Tree,
+    /// What goes along unjudged by policy: in the record and in the digest.
+    beside: Tree,
     headers: Vec<(String, String)>,
 }
 
@@ -153,7 +156,10 @@ impl Downstream {
 
     /// A greeting whose instructions are the reviewed ones, or none: instructions are read by models.
     fn instructed(&self, link: &Link, mut greeting: Object) -> Object {
-        let Some(text) = greeting.text("instructions") else { return greeting };
+        let Some(text) = greeting.text("instructions") else {
+            greeting.remove("instructions");
+            return greeting;
+        };
         let digest = judge::digest::hex(text.as_bytes());
         let rules = self.gate.rules();
         let reviewed = rules.lock.servers.get(&link.server).map(|server| server.instructions.as_str());
@@ -218,13 +224,15 @@ impl Downstream {
         let Some(digest) = reviewed else { return self.unreviewed(name, arguments).await };
         let link = self.link(&server).await?;
         let Some(listed) = link.listed(tool).await? else {
-            return Err(wrong(&format!("server `{server}` offers no tool `{tool}` now")));
+            let why = format!("server `{server}` offers no tool `{tool}` now");
+            self.stop(name, arguments, &why).await;
+            return Err(wrong(&why));
         };
         if listed.digest != digest {
             let why = format!(
                 "`{name}` is not the tool that was reviewed: its definition changed; an operator can accept it with `bailiwick inventory review`"
             );
-            self.alert("definition-changed", &why);
+            self.stop(name, arguments, &why).await;
             return Ok(self.told(&why));
         }
         let headers = param_headers(&listed, &arguments);
@@ -232,11 +240,19 @@ impl Downstream {
             agree(given, &headers)?;
         }
         params.set("name", raw(tool));
-        let outgoing = Outgoing { link, method: "tools/call".to_owned(), params, name, arguments, headers };
+        let beside = beside(&params, &["name", "arguments"])?;
+        let outgoing =
+            Outgoing { link, method: "tools/call".to_owned(), params, name, arguments, beside, headers };
         match self.run(outgoing, arrival).await {
             Err(refusal) if refusal.code == super::DENIED => Ok(self.told(&refusal.message)),
             other => other,
         }
+    }
+
+    /// Records the denial of a call that never came to a decision.
+    async fn stop(&self, name: ToolName, arguments: Tree, why: &str) {
+        let scene = Scene::default();
+        drop(pipeline::deny(&self.gate, &self.session, self.session.call(name, arguments), &scene, why).await);
     }
 
     /// Denies a tool that nobody reviewed, through the same path as every denial.
@@ -283,8 +299,17 @@ impl Downstream {
             judged.remove(name);
         }
         let (name, arguments) = operation(&link.server, method, Some(&judged.to_raw()))?;
-        let outgoing =
-            Outgoing { link, method: method.to_owned(), params, name, arguments, headers: Vec::new() };
+        let members: Vec<&str> = judged.members().map(|(name, _)| name).collect();
+        let beside = beside(&params, &members)?;
+        let outgoing = Outgoing {
+            link,
+            method: method.to_owned(),
+            beside,
+            params,
+            name,
+            arguments,
+            headers: Vec::new(),
+        };
         self.run(outgoing, arrival).await
     }
 
@@ -339,8 +364,8 @@ impl Downstream {
         call: Call,
         scene: Scene,
     ) -> Result<Release<Answer>, Stop> {
-        let Outgoing { link, method, mut params, name, arguments, headers } = outgoing;
-        let raw_call = self.session.call(name, arguments);
+        let Outgoing { link, method, mut params, name, arguments, beside, headers } = outgoing;
+        let raw_call = RawCall { beside, ..self.session.call(name, arguments) };
         let this = &self;
         pipeline::call(&self.gate, &self.session, raw_call, &scene, |permit| async move {
             this.set_log_level(&link, &mut params, call.log_level.as_deref()).await;
@@ -352,8 +377,8 @@ impl Downstream {
             if link.era() == Era::Legacy {
                 return Ok(answer);
             }
-            let answer = answer.peek(|answer| input_requests(answer));
-            let (mut answer, mut questions) = (answer.0, answer.1);
+            let (mut answer, questions) = answer.peek(input_requests);
+            let mut questions = questions?;
             for _ in 0..ROUNDS_MAX {
                 let Some(asked) = questions else { return Ok(answer) };
                 let mut responses = Object::default();
@@ -377,7 +402,9 @@ impl Downstream {
                 if this.era == Era::Modern {
                     if let Some(by) = granted_by {
                         // The same call comes back with answers: one approval covers it to its end.
-                        let carried = this.gate.approvers.carry_over(&request, &policy, &by);
+                        let state = asked.state.as_deref().map(RawValue::get).unwrap_or_default();
+                        let next = with_state(request.beside(), state);
+                        let carried = this.gate.approvers.carry_over(&request, &next, &policy, &by);
                         carried.map_err(|error| Failed::new(Status::Failed, error.to_string()))?;
                     }
                     return Ok(answer);
@@ -390,7 +417,8 @@ impl Downstream {
                     again.set("requestState", state);
                 }
                 let next = link.repeat(&source, &method, again, &headers, call.clone()).await?;
-                (answer, questions) = next.peek(|answer| input_requests(answer));
+                let (next, asked) = next.peek(input_requests);
+                (answer, questions) = (next, asked?);
             }
             Err(Failed::new(
                 Status::Failed,
@@ -402,6 +430,7 @@ impl Downstream {
 
     /// Decides whether a question may be put to the client at all.
     async fn may_ask(&self, server: &str, method: &str, params: Option<&RawValue>) -> Result<(), Refusal> {
+        self.can_be_asked(method)?;
         let (name, arguments) = operation(server, method, params)?;
         let source = name.clone();
         let scene = Scene::default();
@@ -549,7 +578,7 @@ impl Downstream {
     }
 
     async fn home_of_resource(self: &Arc<Self>, uri: &str) -> Result<String, Refusal> {
-        if let Some(server) = locked(&self.resource_homes).get(uri) {
+        if let Some(server) = locked(&self.resource_homes).get(uri).filter(|server| !server.is_empty()) {
             return Ok(server.clone());
         }
         let mut offering = Vec::new();
@@ -559,7 +588,7 @@ impl Downstream {
             }
         }
         match offering.as_slice() {
-            [only] => Ok(only.clone()),
+            [only] if !locked(&self.resource_homes).contains_key(uri) => Ok(only.clone()),
             _ => Err(Refusal {
                 code: INVALID_PARAMS,
                 message: "no server is known to offer this resource; list the resources first".to_owned(),
@@ -618,7 +647,14 @@ impl Downstream {
         if method == "resources/subscribe" {
             let uri = params.text("uri").ok_or_else(|| Refusal::new(INVALID_PARAMS, "`uri` is missing"))?;
             self.may_ask(&link.server, method, Some(&params.to_raw())).await?;
-            self.hold(&link, json!({ "resourceSubscriptions": [uri] }));
+            let held = self.hold(&link, json!({ "resourceSubscriptions": [uri] }));
+            let mut subscribed = locked(&self.subscribed);
+            if subscribed.len() >= super::downstream::LISTENS_MAX {
+                return Err(Refusal::new(INTERNAL_ERROR, "too many subscriptions are open"));
+            }
+            subscribed.insert(uri, held);
+        } else if let Some(uri) = params.text("uri") {
+            locked(&self.subscribed).remove(&uri);
         }
         Ok(raw(json!({})))
     }
@@ -648,8 +684,9 @@ impl Downstream {
             }
         }
         let mut uris = Vec::new();
+        let mut held = Vec::new();
         for uri in
-            wanted["resourceSubscriptions"].as_array().into_iter().flatten().filter_map(|uri| uri.as_str())
+            wanted["resourceSubscriptions"].as_array().into_iter().flatten().filter_map(|uri| uri.as_str()).take(super::downstream::LISTENS_MAX)
         {
             let one = Object::default().with("uri", raw(uri));
             let Ok((link, one)) = self.home_of("resources/read", one).await else { continue };
@@ -661,7 +698,7 @@ impl Downstream {
                     let may =
                         self.may_ask(&link.server, "resources/subscribe", Some(&one.to_raw())).await.is_ok();
                     if may {
-                        self.hold(&link, json!({ "resourceSubscriptions": [uri] }));
+                        held.push(self.hold(&link, json!({ "resourceSubscriptions": [uri] })));
                     }
                     may
                 }
@@ -688,6 +725,7 @@ impl Downstream {
             .send(frame::notification("notifications/subscriptions/acknowledged", Some(ack.to_raw())))
             .await;
         self.ended.cancelled().await;
+        drop(held);
         Ok(Object::default().with("resultType", raw("complete")).with("_meta", about.to_raw()).to_raw())
     }
 
@@ -740,14 +778,56 @@ struct Questions {
     state: Option<Box<RawValue>>,
 }
 
-/// The questions of a result that asks for input.
-fn input_requests(answer: &Answer) -> Option<Questions> {
-    let result = Object::inside(&answer.body).filter(|_| !answer.is_error)?;
+/// The questions of a result that asks for input. Questions that cannot be read are questions all the same.
+fn input_requests(answer: &Answer) -> Result<Option<Questions>, Failed> {
+    let Some(result) = Object::inside(&answer.body).filter(|_| !answer.is_error) else { return Ok(None) };
     if result.text("resultType").as_deref() != Some("input_required") {
-        return None;
+        return Ok(None);
     }
-    let requests = result.object("inputRequests").unwrap_or_default();
-    Some(Questions { requests, state: result.get("requestState").map(RawValue::to_owned) })
+    let unreadable = || Failed::new(Status::Failed, "the server asked something that cannot be read in one way");
+    let requests = match result.get("inputRequests") {
+        None => Object::default(),
+        Some(requests) => Object::inside(requests).ok_or_else(unreadable)?,
+    };
+    let readable = requests.members().all(|(_, one)| Object::inside(one).is_some_and(|one| one.text("method").is_some()));
+    if !readable {
+        return Err(unreadable());
+    }
+    Ok(Some(Questions { requests, state: result.get("requestState").map(RawValue::to_owned) }))
+}
+
+/// What a client sends beside the members that are judged: unknown ones, vendor `_meta`, and the state of an earlier
+/// round. `inputResponses` are the user's own answers and may differ from round to round.
+fn beside(params: &Object, judged: &[&str]) -> Result<Tree, Refusal> {
+    let unusable = |error: judge::request::tree::TreeError| Refusal::new(INVALID_PARAMS, error.to_string());
+    let mut members = Vec::new();
+    for (name, value) in params.members() {
+        if judged.contains(&name) || name == "inputResponses" || name == "_meta" {
+            continue;
+        }
+        members.push((name.to_owned(), Tree::parse(value.get().as_bytes()).map_err(unusable)?));
+    }
+    for (name, value) in params.object("_meta").unwrap_or_default().members() {
+        let own = name.starts_with("io.modelcontextprotocol/")
+            || [CLIENT_CALL, "progressToken", "traceparent", "tracestate", "baggage"].contains(&name);
+        if !own {
+            members.push((format!("_meta.{name}"), Tree::parse(value.get().as_bytes()).map_err(unusable)?));
+        }
+    }
+    Ok(if members.is_empty() { Tree::Null } else { Tree::Map(members) })
+}
+
+/// The same with the state that a server gave out for the next round.
+fn with_state(beside: &Tree, state: &str) -> Tree {
+    let mut members = match beside {
+        Tree::Map(members) => members.clone(),
+        _ => Vec::new(),
+    };
+    members.retain(|(name, _)| name != "requestState");
+    if let Ok(state) = Tree::parse(state.as_bytes()) {
+        members.push(("requestState".to_owned(), state));
+    }
+    Tree::Map(members)
 }
 
 /// A modern request says which version it speaks and what its client can do (MCP 2026-07-28, lifecycle).

@@ -4,15 +4,21 @@ use super::downstream::{Arrival, Downstream, Endpoint};
 use super::link::{Lane, Parcel};
 use super::{INVALID_REQUEST, PARSE_ERROR};
 use crate::gate::Gate;
-use crate::wire::frame::{self, FRAME_BYTES_MAX, FrameError, Object};
+use crate::wire::frame::{self, FRAME_BYTES_MAX, FrameError, Kind, Object};
 use crate::wire::lines::{self, Line};
 use std::sync::Arc;
 use tokio::io::{AsyncBufRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 /// Messages that wait for a client to read.
 const LANE_MESSAGES_MAX: usize = 256;
+
+/// Requests of one client under way or waiting to be read.
+const RUNNING_MAX: usize = 256;
+/// How long requests may go on after the client's input has ended, in seconds.
+const DRAIN_SECONDS_MAX: u64 = 20;
 
 /// Serves one client until its stream ends.
 pub async fn serve(
@@ -26,6 +32,7 @@ pub async fn serve(
     let writing = tokio::spawn(write(writer, messages));
     let mut client: Option<Arc<Downstream>> = None;
     let mut running = JoinSet::new();
+    let places = Arc::new(Semaphore::new(RUNNING_MAX));
     loop {
         let line = match lines::next(&mut reader, FRAME_BYTES_MAX).await {
             Ok(Line::Whole(line)) => line,
@@ -53,27 +60,36 @@ pub async fn serve(
             client = Some(Downstream::begin(&gate, "stdio", endpoint.clone(), era, about, lane.clone()));
         }
         let Some(client) = client.clone() else { break };
+        // A client that does not read its answers is not read either.
+        let Ok(place) = places.clone().acquire_owned().await else { break };
         let lane = lane.clone();
+        let is_request = matches!(message.kind(), Ok(Kind::Request));
+        let received =
+            client.receive(message, Arrival { lane: lane.clone(), key: None, param_headers: None });
         let receiving = async move {
-            let arrival = Arrival { lane: lane.clone(), key: None, param_headers: None };
-            if let Some(response) = client.receive(message, arrival).await {
+            if let Some(response) = received.await {
                 lane.send(response).await;
             }
+            drop(place);
         };
-        if opens {
-            // Some clients send the next message before the handshake is answered.
+        if opens || !is_request {
+            // Some clients send the next message before the handshake is answered; and what is only said is heard in
+            // the order it was said.
             receiving.await;
         } else {
             running.spawn(receiving);
             while running.try_join_next().is_some() {}
         }
     }
+    // Its input has ended; what it asked before is still answered.
+    let drain = async { while running.join_next().await.is_some() {} };
+    drop(tokio::time::timeout(Duration::from_secs(DRAIN_SECONDS_MAX), drain).await);
     running.shutdown().await;
-    if let Some(client) = client {
+    if let Some(client) = &client {
         client.end();
     }
-    drop(lane);
-    writing.abort();
+    drop((lane, client));
+    drop(tokio::time::timeout(Duration::from_secs(1), writing).await);
 }
 
 async fn write(mut writer: impl AsyncWrite + Unpin, mut messages: mpsc::Receiver<Parcel>) {

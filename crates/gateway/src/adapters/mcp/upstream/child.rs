@@ -5,6 +5,7 @@ use super::{Inbound, UpstreamError, related};
 use crate::config::Server;
 use crate::wire::frame::{FRAME_BYTES_MAX, Kind, Object};
 use crate::wire::lines::{self, Line};
+use rustix::process::Pid;
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
@@ -32,13 +33,14 @@ type Waiting = Mutex<HashMap<u64, oneshot::Sender<Object>>>;
 pub(super) struct Child {
     stdin: tokio::sync::Mutex<ChildStdin>,
     shared: Arc<Shared>,
+    /// Reaped when this is dropped, so its id names no other process before.
     _process: tokio::process::Child,
-    group: Option<u32>,
 }
 
 struct Shared {
     waiting: Waiting,
     alive: AtomicBool,
+    group: Option<Pid>,
 }
 
 impl Child {
@@ -67,11 +69,11 @@ impl Child {
         let stdin = process.stdin.take().expect("stdin was asked to be a pipe");
         let stdout = process.stdout.take().expect("stdout was asked to be a pipe");
         let stderr = process.stderr.take().expect("stderr was asked to be a pipe");
-        let shared = Arc::new(Shared { waiting: Mutex::default(), alive: AtomicBool::new(true) });
+        let group = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let shared = Arc::new(Shared { waiting: Mutex::default(), alive: AtomicBool::new(true), group });
         tokio::spawn(read(stdout, shared.clone(), inbox));
         tokio::spawn(log(stderr, program.clone()));
-        let group = process.id();
-        Ok(Self { stdin: tokio::sync::Mutex::new(stdin), shared, _process: process, group })
+        Ok(Self { stdin: tokio::sync::Mutex::new(stdin), shared, _process: process })
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -117,11 +119,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if let Some(group) = self.group.and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?))
-        {
-            // What the server started goes with it; the process itself is killed and reaped by its handle.
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
+        self.shared.end();
     }
 }
 
@@ -141,10 +139,13 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nobody will be answered any more.
+    /// Nobody will be answered any more, and the server goes, with what it started.
     fn end(&self) {
-        self.alive.store(false, Ordering::Relaxed);
         self.waiting().clear();
+        if let Some(group) = self.group.filter(|_| self.alive.swap(false, Ordering::SeqCst)) {
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
     }
 }
 
@@ -177,6 +178,9 @@ async fn read(stdout: impl AsyncRead + Unpin, shared: Arc<Shared>, inbox: mpsc::
                 }
             }
             (message, Kind::Request | Kind::Notification) => {
+                if !shared.alive.load(Ordering::Relaxed) {
+                    break;
+                }
                 let related = related(&message);
                 if inbox.send(Inbound::Message { message, related }).await.is_err() {
                     break;

@@ -21,6 +21,8 @@ pub const LEGACY: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-1
 const GREETING_SECONDS_MAX: u64 = 30;
 /// How long a server may take to answer a probe it may not know, in seconds.
 const PROBE_SECONDS_MAX: u64 = 5;
+/// How long a server may take to accept a message it does not answer, in seconds.
+const SEND_SECONDS_MAX: u64 = 35;
 /// Messages from a server that wait to be handled; a server that sends more waits.
 pub const INBOX_MESSAGES_MAX: usize = 256;
 
@@ -407,10 +409,14 @@ impl Wire {
     }
 
     async fn send(&self, message: Object) -> Result<(), UpstreamError> {
-        match self {
-            Wire::Child(child) => child.send(&message).await,
-            Wire::Remote(remote) => remote.send(&message).await,
-        }
+        let send = async {
+            match self {
+                Wire::Child(child) => child.send(&message).await,
+                Wire::Remote(remote) => remote.send(&message).await,
+            }
+        };
+        let limit = Duration::from_secs(SEND_SECONDS_MAX);
+        tokio::time::timeout(limit, send).await.map_err(|_| UpstreamError::Silent(SEND_SECONDS_MAX))?
     }
 }
 
