@@ -37,5 +37,5 @@ pub fn call(inventory: &Inventory, server: &str, tool: &str, arguments: &str) ->
     let principal = Principal { agent: "agent".to_owned(), user: "ann".to_owned(), groups: vec!["staff".to_owned()] };
     let name = ToolName { server: server.to_owned(), tool: tool.to_owned() };
     let arguments = Tree::parse(arguments.as_bytes()).ok()?;
-    normalize(RawCall { principal, name, arguments }, inventory, &facts).ok()
+    normalize(RawCall { principal, name, arguments, beside: Tree::Null }, inventory, &facts).ok()
 }

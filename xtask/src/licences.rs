@@ -49,16 +49,7 @@ pub(crate) fn report() -> anyhow::Result<bool> {
 fn packages(manifest: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let host = env!("HOST_PLATFORM");
     let out = crate::cargo()
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--locked",
-            "--filter-platform",
-            host,
-            "--manifest-path",
-            manifest,
-        ])
+        .args(["metadata", "--format-version", "1", "--filter-platform", host, "--manifest-path", manifest])
         .stderr(std::process::Stdio::inherit())
         .output()?;
     if !out.status.success() {

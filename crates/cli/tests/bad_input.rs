@@ -424,6 +424,15 @@ fn an_edited_lock_a_newer_state_and_a_missing_key_are_refused() {
     refused(&["journal.key", "missing"]);
     std::fs::rename(&aside, &key).expect("the key");
 
+    // Another project's key opens nothing here, and is not published beside this journal.
+    let other = Project::new(POLICY);
+    assert_eq!(Gate::start(&other).stop(), Some(0));
+    std::fs::rename(&key, &aside).expect("the key");
+    std::fs::copy(other.state().join("journal.key"), &key).expect("another key");
+    refused(&["journal"]);
+    std::fs::rename(&aside, &key).expect("the key");
+    assert_eq!(project.verifies().code, 0);
+
     // A journal damaged where it was already published is not written on.
     assert_eq!(Gate::start(&project).stop(), Some(0));
     let checkpoint = project.journal_folder().join("checkpoint");

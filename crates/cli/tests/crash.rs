@@ -9,6 +9,7 @@ use common::{Client, Gate, POLICY, Project, Ran, ran, unique, words};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -420,6 +421,34 @@ fn a_kill_in_the_middle_of_a_call_leaves_it_ambiguous_beside_one_that_ended() {
     assert_eq!(status("open"), ["ambiguous"]);
     std::fs::write(project.fixture().join("go"), "").expect("the fixture's folder");
     assert_eq!(project.marks(), ["ended", "open"]);
+}
+
+#[test]
+fn a_gate_killed_while_it_starts_can_start_again() {
+    let project = Project::new(POLICY);
+    let mut seed = u64::from(std::process::id()) << 20 | unique();
+    for round in 0..20 {
+        // Sometimes the very first start, sometimes one over a journal that is there.
+        if round % 2 == 0 {
+            drop(std::fs::remove_dir_all(project.state()));
+        }
+        let mut starting = project
+            .bailiwick()
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the gate starts");
+        std::thread::sleep(Duration::from_micros(random(&mut seed) % 100_000));
+        starting.kill().expect("it was running");
+        starting.wait().expect("it ends");
+        let gate = Gate::start(&project);
+        assert!(ran(&Client::connect(&project).call("fix__act", json!({ "mark": format!("{round}") }))));
+        gate.kill9();
+        holds(&verify(&project, &[]));
+    }
+    assert_eq!(project.effects().len(), 20);
 }
 
 #[test]

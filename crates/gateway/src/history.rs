@@ -41,16 +41,21 @@ impl History {
         } else {
             let name = format!("bailiwick.local/{}", &crate::random::token()[..16]);
             let key = SigningKey::generate(&name).map_err(|error| in_words(key_file, error.to_string()))?;
-            key.save(key_file).map_err(|error| in_words(key_file, error.to_string()))?;
+            keep(&key, key_file).map_err(|error| in_words(key_file, error))?;
             key
         };
         let verifier = key.verifier();
-        let public = key_file.with_extension("vkey");
-        std::fs::write(&public, format!("{verifier}\n"))
-            .map_err(|error| in_words(&public, error.to_string()))?;
         let origin = verifier.name().to_owned();
         let (journal, recovery) =
             Journal::open(dir, key, &origin).map_err(|error| in_words(dir, error.to_string()))?;
+        // Only now: a key that does not fit the journal is not published beside it.
+        let (public, text) = (key_file.with_extension("vkey"), format!("{verifier}\n"));
+        if std::fs::read_to_string(&public).ok().as_ref() != Some(&text) {
+            let draft = key_file.with_extension("vkey.new");
+            std::fs::write(&draft, text)
+                .and_then(|()| std::fs::rename(&draft, &public))
+                .map_err(|error| in_words(&public, error.to_string()))?;
+        }
         Ok((Self { journal: Arc::new(journal) }, recovery))
     }
 
@@ -100,6 +105,16 @@ fn note(journal: Arc<Journal>, bytes: Vec<u8>, attempts: u32) {
         }
         (Err(error), _) => tracing::error!("a record was lost: {error}"),
     });
+}
+
+/// Saves a fresh key whole or not at all, and never over another one: a gate killed half-way must still start again.
+fn keep(key: &SigningKey, key_file: &Path) -> Result<(), String> {
+    let draft = key_file.with_extension(crate::random::name("new"));
+    key.save(&draft).map_err(|error| error.to_string())?;
+    let kept = std::fs::hard_link(&draft, key_file).and_then(|()| std::fs::remove_file(&draft));
+    // The journal must not become durable before the name of its key.
+    let parent = key_file.parent().unwrap_or(Path::new("."));
+    kept.and_then(|()| std::fs::File::open(parent)?.sync_all()).map_err(|error| error.to_string())
 }
 
 fn encode(session: Option<&str>, body: Body) -> Result<Vec<u8>, NotRecorded> {

@@ -59,7 +59,12 @@ pub(super) fn measure() -> anyhow::Result<Value> {
     let mut by_decision: BTreeMap<String, Times> = BTreeMap::new();
     for number in 0..WARM + CALLS {
         let (wanted, tool, arguments) = &calls[number % calls.len()];
-        let raw = RawCall { principal: principal(), name: name(*tool), arguments: arguments.clone() };
+        let raw = RawCall {
+            principal: principal(),
+            name: name(*tool),
+            arguments: arguments.clone(),
+            beside: Tree::Null,
+        };
         let started = Instant::now();
         let request = normalize(raw, &inventory, &facts)?;
         let verdict = policy.decide(&request);

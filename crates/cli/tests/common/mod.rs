@@ -167,6 +167,13 @@ impl Project {
         self.journal().into_iter().filter(|record| record["kind"] == kind).collect()
     }
 
+    /// The same once there are `count` of them: what has already happened is written without being waited for.
+    pub fn noted(&self, kind: &str, count: usize) -> Vec<Value> {
+        eventually(&format!("{count} records of {kind} are written"), || {
+            Some(self.records(kind)).filter(|found| found.len() >= count)
+        })
+    }
+
     /// Whether the journal verifies with its public key.
     pub fn verifies(&self) -> Ran {
         self.run(&["journal", "verify"])

@@ -120,13 +120,17 @@ impl Place {
             Ok(_) => Err(ConfigError::new(&path, "is no token; remove the file and start again")),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let token = crate::random::token();
+                // Under another name first: a gate killed half-way must not leave half a token.
+                let draft = path.with_extension("new");
                 let mut file = std::fs::OpenOptions::new()
                     .write(true)
-                    .create_new(true)
+                    .create(true)
+                    .truncate(true)
                     .mode(0o600)
-                    .open(&path)
+                    .open(&draft)
                     .map_err(wrong)?;
                 file.write_all(token.as_bytes()).and_then(|()| file.sync_all()).map_err(wrong)?;
+                std::fs::rename(&draft, &path).map_err(wrong)?;
                 Ok(token)
             }
             Err(error) => Err(wrong(error)),
