@@ -195,7 +195,13 @@ fn write(place: &Place, config: &Config, lock: &Lock) -> anyhow::Result<()> {
     }
     for (server, reviewed) in &lock.servers {
         for (tool, known) in &reviewed.tools {
-            text.extend(known.kinds.iter().filter(|(_, kind)| kind.0 == Kind::Path).filter_map(|(at, _)| fence(server, tool, at)));
+            text.extend(
+                known
+                    .kinds
+                    .iter()
+                    .filter(|(_, kind)| kind.0 == Kind::Path)
+                    .filter_map(|(at, _)| fence(server, tool, at)),
+            );
         }
     }
     if !text.is_empty() {

@@ -15,7 +15,8 @@ fn the_starting_policies_hold_their_table() {
             .env("HOME", folder.path())
             .output()
             .expect("the binary runs");
-        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        let text =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         (output.status.code(), text)
     };
     let desk = format!("crm={} demo-server crm --db missing.db", env!("CARGO_BIN_EXE_bailiwick"));

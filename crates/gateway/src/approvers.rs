@@ -58,7 +58,14 @@ pub struct Approvers {
 impl Approvers {
     /// Approvals in `store`, recorded in `history`; a call waits for `wait`, a question stays open for `open_seconds`.
     pub fn new(store: Arc<Store>, history: Arc<History>, wait: Duration, open_seconds: i64) -> Self {
-        Self { store, history, answers: watch::Sender::new(0), answering: tokio::sync::Mutex::default(), wait, open_seconds }
+        Self {
+            store,
+            history,
+            answers: watch::Sender::new(0),
+            answering: tokio::sync::Mutex::default(),
+            wait,
+            open_seconds,
+        }
     }
 
     /// Asks about `pending` and waits for the answer; a grant given earlier for the same request is spent at once.

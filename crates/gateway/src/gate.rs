@@ -224,7 +224,8 @@ impl Gate {
                 });
                 if !same {
                     let (server, tool, definition) = (server.clone(), tool.clone(), now.digest.clone());
-                    self.history.note(None, Body::Reviewed { server, tool, definition, by: "operator".to_owned() });
+                    self.history
+                        .note(None, Body::Reviewed { server, tool, definition, by: "operator".to_owned() });
                 }
             }
         }
@@ -252,7 +253,9 @@ impl Gate {
     /// How many calls of `principal` there were in the last minute. Counts nothing.
     pub fn recent_calls(&self, principal: &Principal) -> i64 {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = calls.get(principal).map_or(0, |recent| recent.iter().filter(|at| at.elapsed() <= MINUTE).count());
+        let recent = calls
+            .get(principal)
+            .map_or(0, |recent| recent.iter().filter(|at| at.elapsed() <= MINUTE).count());
         i64::try_from(recent).unwrap_or(i64::MAX)
     }
 
@@ -280,7 +283,11 @@ impl Gate {
 
     /// Puts definitions that appeared or changed into quarantine, each once: recorded, and kept in `tools.lock` for
     /// review.
-    pub async fn quarantine(self: &Arc<Self>, server: &str, found: Vec<(inventory::Definition, &'static str)>) {
+    pub async fn quarantine(
+        self: &Arc<Self>,
+        server: &str,
+        found: Vec<(inventory::Definition, &'static str)>,
+    ) {
         if found.is_empty() {
             return;
         }
@@ -302,7 +309,8 @@ impl Gate {
         for (definition, why) in found {
             let json = definition.to_json();
             let known = reviewed.quarantine.get(&definition.name) == Some(&json);
-            let is_reviewed = reviewed.tools.get(&definition.name).is_some_and(|tool| tool.digest == definition.digest);
+            let is_reviewed =
+                reviewed.tools.get(&definition.name).is_some_and(|tool| tool.digest == definition.digest);
             if known || is_reviewed || reviewed.quarantine.len() >= QUARANTINE_MAX {
                 continue;
             }

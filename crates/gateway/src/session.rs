@@ -50,6 +50,11 @@ impl Session {
 
     /// A call of this session's principal.
     pub fn call(&self, name: ToolName, arguments: judge::request::tree::Tree) -> judge::request::RawCall {
-        judge::request::RawCall { principal: self.principal.clone(), name, arguments, beside: judge::request::tree::Tree::Null }
+        judge::request::RawCall {
+            principal: self.principal.clone(),
+            name,
+            arguments,
+            beside: judge::request::tree::Tree::Null,
+        }
     }
 }

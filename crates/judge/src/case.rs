@@ -227,7 +227,12 @@ impl Case {
         if let Some(agent) = agent {
             principal.agent.clone_from(agent);
         }
-        let raw = RawCall { principal, name: self.name.clone(), arguments: self.arguments.clone(), beside: Tree::Null };
+        let raw = RawCall {
+            principal,
+            name: self.name.clone(),
+            arguments: self.arguments.clone(),
+            beside: Tree::Null,
+        };
         let (got, why) = match (&self.refused, normalize(raw, inventory, &facts)) {
             (Some(why), _) => (Decision::Deny, why.clone()),
             (None, Err(malformed)) => (Decision::Deny, malformed.to_string()),

@@ -73,7 +73,9 @@ impl Shape {
     pub fn has_kind(&self, path: &str, kind: Kind) -> bool {
         match self {
             Shape::Text(found) => path.is_empty() && *found == kind,
-            Shape::List(item) => path.strip_prefix("[]").is_some_and(|rest| item.has_kind(rest.trim_start_matches('.'), kind)),
+            Shape::List(item) => {
+                path.strip_prefix("[]").is_some_and(|rest| item.has_kind(rest.trim_start_matches('.'), kind))
+            }
             Shape::Record { fields, .. } => fields.iter().any(|(name, field)| {
                 path.strip_prefix(name.as_str()).is_some_and(|rest| {
                     (rest.is_empty() || rest.starts_with(['.', '[']))
@@ -119,7 +121,9 @@ impl Reader<'_> {
             object.contains_key("properties") && branches.iter().all(plain)
         };
         for key in ["anyOf", "oneOf"] {
-            if let Some(branches) = object.get(key).and_then(Value::as_array).filter(|list| !pairs_members(list)) {
+            if let Some(branches) =
+                object.get(key).and_then(Value::as_array).filter(|list| !pairs_members(list))
+            {
                 return match non_null(branches).as_slice() {
                     [only] => self.shape(only, path, depth + 1),
                     _ => Shape::Any,

@@ -1,9 +1,16 @@
 //! Programs that must not compile, each one step from the one that must: a permit is recorded before it is used,
 //! used once, and never made up. Their messages are pinned, so that a case cannot fail for another reason unnoticed.
 
+/// Compiled and run with this test, not by trybuild: a case that passes would make it build every library anew.
+#[path = "misuse/the_right_way.rs"]
+mod the_right_way;
+
 #[test]
-fn what_the_types_refuse_beside_what_they_allow() {
-    let programs = trybuild::TestCases::new();
-    programs.pass("tests/misuse/the_right_way.rs");
-    programs.compile_fail("tests/misuse/refused/*.rs");
+fn the_program_beside_them_runs() {
+    the_right_way::main();
+}
+
+#[test]
+fn what_the_types_refuse_does_not_compile() {
+    trybuild::TestCases::new().compile_fail("tests/misuse/refused/*.rs");
 }

@@ -193,7 +193,12 @@ fn explained(tool: &str, arguments: &str, user: &str, phase: &str) -> String {
     let mut principal = principal();
     principal.user = user.to_owned();
     let arguments = Tree::parse(arguments.as_bytes()).expect("test JSON");
-    let raw = RawCall { principal, name: ToolName { server: "desk".into(), tool: tool.into() }, arguments, beside: Tree::Null };
+    let raw = RawCall {
+        principal,
+        name: ToolName { server: "desk".into(), tool: tool.into() },
+        arguments,
+        beside: Tree::Null,
+    };
     match normalize(raw, &inventory, &facts) {
         Ok(request) => policy.decide(&request).to_string(),
         Err(malformed) => malformed.to_string(),
@@ -248,8 +253,11 @@ fn every_unmet_condition_is_named() {
     let policy = Policy::load(&[source("p", text)], &inventory).unwrap_or_else(|error| panic!("{error}"));
     let name = ToolName { server: "desk".into(), tool: "refund_create".into() };
     let arguments = Tree::parse(br#"{"cents":9,"note":"x"}"#).expect("test JSON");
-    let request =
-        normalize(RawCall { principal: principal(), name, arguments, beside: Tree::Null }, &inventory, &Ground::new().facts());
+    let request = normalize(
+        RawCall { principal: principal(), name, arguments, beside: Tree::Null },
+        &inventory,
+        &Ground::new().facts(),
+    );
     let verdict = policy.decide(&request.expect("a reviewed tool"));
     let nearest = verdict.nearest().expect("one permit");
     assert_eq!(nearest.policy, "p");

@@ -144,7 +144,12 @@ impl Call {
     }
 
     fn request(&self, inventory: &Inventory) -> Request {
-        let raw = RawCall { principal: self.principal(), name: name(self.tool), arguments: self.arguments(), beside: Tree::Null };
+        let raw = RawCall {
+            principal: self.principal(),
+            name: name(self.tool),
+            arguments: self.arguments(),
+            beside: Tree::Null,
+        };
         normalize(raw, inventory, &Ground::new().facts()).expect("a call of the reviewed shape")
     }
 }
@@ -451,7 +456,12 @@ fn a_digest_follows_the_reviewed_definition_and_not_the_order_of_members() {
     assert_ne!(call.request(&inventory).digest(), call.request(&again).digest());
     let Tree::Map(mut members) = call.arguments() else { panic!("a map") };
     members.reverse();
-    let raw = RawCall { principal: call.principal(), name: name(0), arguments: Tree::Map(members), beside: Tree::Null };
+    let raw = RawCall {
+        principal: call.principal(),
+        name: name(0),
+        arguments: Tree::Map(members),
+        beside: Tree::Null,
+    };
     let turned = normalize(raw, &inventory, &Ground::new().facts()).expect("the same call");
     assert_eq!(call.request(&inventory).digest(), turned.digest());
     // Where a relative path starts, and which groups decided, are part of what an approver agreed to.

@@ -56,7 +56,10 @@ pub fn propose(server: &str, definition: &Definition) -> Reviewed {
     };
     let mut kinds = BTreeMap::new();
     meanings(&json["inputSchema"], "", 0, &mut kinds);
-    let shape = judge::shape::Shape::of_schema(&json["inputSchema"], &kinds.iter().map(|(at, kind)| (at.clone(), kind.0)).collect());
+    let shape = judge::shape::Shape::of_schema(
+        &json["inputSchema"],
+        &kinds.iter().map(|(at, kind)| (at.clone(), kind.0)).collect(),
+    );
     // What a name suggests but the schema does not type as text stays visible as JSON.
     kinds.retain(|at, kind| shape.has_kind(at, kind.0));
     if server == CLAUDE {
@@ -233,7 +236,9 @@ mod tests {
     fn a_command_line_is_never_harmless_and_a_url_leaves() {
         let with = |argument: &str| {
             let schema = json!({"properties": {argument: {"type": "string"}}});
-            let got = proposed(&json!({"name": "get_x", "annotations": {"readOnlyHint": true}, "inputSchema": schema}));
+            let got = proposed(
+                &json!({"name": "get_x", "annotations": {"readOnlyHint": true}, "inputSchema": schema}),
+            );
             (got.effect.0, got.impact.0)
         };
         assert_eq!(with("command"), (Effect::Write, Impact::High));

@@ -16,6 +16,9 @@ pub struct Object {
     members: Vec<(String, Box<RawValue>)>,
 }
 
+/// Members of a message beside those of JSON-RPC, in order.
+pub type Extensions = Vec<(String, Box<RawValue>)>;
+
 /// Why bytes are not a frame. The text is safe to send to either side.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
@@ -132,6 +135,12 @@ impl Object {
         }
         out.push('}');
         RawValue::from_string(out).expect("members are JSON values and names are JSON strings")
+    }
+
+    /// The members of a message that JSON-RPC does not define: extensions, passed on as they are.
+    pub fn extensions(&self) -> Extensions {
+        let own = ["jsonrpc", "id", "method", "params", "result", "error"];
+        self.members.iter().filter(|(name, _)| !own.contains(&name.as_str())).cloned().collect()
     }
 
     /// What this message is, if it is a JSON-RPC 2.0 message with a usable id.

@@ -245,7 +245,14 @@ pub fn normalize(raw: RawCall, inventory: &Inventory, facts: &Facts<'_>) -> Resu
     })
 }
 
-fn digest(principal: &Principal, tool: &Tool, cwd: &AbsPath, arguments: &Tree, resolved: &str, beside: &Tree) -> String {
+fn digest(
+    principal: &Principal,
+    tool: &Tool,
+    cwd: &AbsPath,
+    arguments: &Tree,
+    resolved: &str,
+    beside: &Tree,
+) -> String {
     let text = |value: &str| Tree::Text(value.to_owned());
     let whole = Tree::List(vec![
         text("bailiwick request v1"),
@@ -459,7 +466,13 @@ impl Binder<'_> {
         // What a command names, where it is named from, and, if it was named by a path, the program itself.
         let mut paths: Vec<String> =
             command.words.iter().filter_map(path_text).flat_map(|word| paths_in(&word)).collect();
-        paths.extend(command.assignments.iter().filter_map(|(_, value)| path_text(value)).filter(|value| !value.is_empty()));
+        paths.extend(
+            command
+                .assignments
+                .iter()
+                .filter_map(|(_, value)| path_text(value))
+                .filter(|value| !value.is_empty()),
+        );
         paths.push(".".to_owned());
         paths.extend(command.given.contains('/').then(|| command.given.clone()));
         let unknown = |words: &[Word]| words.iter().any(|word| path_text(word).is_none());

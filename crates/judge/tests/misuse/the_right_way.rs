@@ -34,4 +34,4 @@ fn run(request: Request, verdict: Verdict, ask: &Ask) -> Option<Result<Release<S
     Some(release(act(record(permit, 0))))
 }
 
-fn main() {}
+pub(crate) fn main() {}

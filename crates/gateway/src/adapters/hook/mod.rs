@@ -200,13 +200,19 @@ impl Hooks {
         };
         let call = followed.session.call(known.clone(), input.clone());
         match pipeline::preview(&self.gate, &followed.session, call) {
-            Ok((_, verdict)) if verdict.decision() == Decision::Deny => return verdict::deny(&verdict.to_string()),
+            Ok((_, verdict)) if verdict.decision() == Decision::Deny => {
+                return verdict::deny(&verdict.to_string());
+            }
             Ok(_) => {}
             Err(malformed) => return verdict::deny(&malformed),
         }
         self.note(
             followed,
-            Body::Sensed { client_call: event.use_id.clone(), tool: known.to_string(), event: "hook".to_owned() },
+            Body::Sensed {
+                client_call: event.use_id.clone(),
+                tool: known.to_string(),
+                event: "hook".to_owned(),
+            },
         );
         followed.remember(
             event.use_id.clone(),
@@ -270,7 +276,9 @@ impl Hooks {
 fn permission(followed: &Followed, event: &Event) -> Value {
     let input = event.input.as_ref().map(Tree::canonical).unwrap_or_default();
     let permitted = locked(&followed.calls).iter().any(|(use_id, judged)| {
-        judged.tool == event.tool && judged.input == input && (event.use_id.is_empty() || *use_id == event.use_id)
+        judged.tool == event.tool
+            && judged.input == input
+            && (event.use_id.is_empty() || *use_id == event.use_id)
     });
     if permitted {
         verdict::permit()

@@ -10,7 +10,7 @@ use crate::gate::{Gate, SessionGuard};
 use crate::pipeline::{self, Stop};
 use crate::receipt::{Failed, Output};
 use crate::session::Session;
-use crate::wire::frame::{self, Kind, Object, raw};
+use crate::wire::frame::{self, Extensions, Kind, Object, raw};
 use crate::wire::record::{Body, Status};
 use judge::label::Labeled;
 use judge::request::tree::Tree;
@@ -126,10 +126,21 @@ pub struct Listen {
 pub struct Arrival {
     /// Where its notifications go.
     pub lane: Lane,
+    /// Members of the request's envelope that are not JSON-RPC's.
+    pub envelope: Extensions,
+    /// Members of the response's envelope that are not JSON-RPC's, as the server sent them.
+    pub extensions: Arc<Mutex<Extensions>>,
     /// What tells it from other requests under way, where ids of several clients may collide; its id otherwise.
     pub key: Option<String>,
     /// Its `Mcp-Param-*` headers, for modern HTTP: lowercase name and decoded value.
     pub param_headers: Option<Vec<(String, String)>>,
+}
+
+impl Arrival {
+    /// A request whose messages go to `lane`.
+    pub fn on(lane: Lane) -> Self {
+        Self { lane, envelope: Extensions::new(), extensions: Arc::default(), key: None, param_headers: None }
+    }
 }
 
 /// An error to answer with.
@@ -140,12 +151,36 @@ pub struct Refusal {
     pub message: String,
     /// More, as the protocol defines.
     pub data: Option<serde_json::Value>,
+    /// A server's own error object, passed on as it is in place of the above.
+    pub object: Option<Box<RawValue>>,
 }
 
 impl Refusal {
     /// An error without data.
     pub fn new(code: i64, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), data: None }
+        Self { code, message: message.into(), data: None, object: None }
+    }
+}
+
+impl Refusal {
+    /// A server's error object.
+    pub fn passed_on(error: &Object) -> Self {
+        Self {
+            code: error.get("code").and_then(|code| code.get().parse().ok()).unwrap_or(INTERNAL_ERROR),
+            message: error.text("message").unwrap_or_default(),
+            data: None,
+            object: Some(error.to_raw()),
+        }
+    }
+
+    /// The error response to `id`.
+    pub fn response(self, id: &RawValue) -> Object {
+        match self.object {
+            Some(object) => {
+                Object::default().with("jsonrpc", raw("2.0")).with("id", id.to_owned()).with("error", object)
+            }
+            None => frame::error(Some(id), self.code, &self.message, self.data),
+        }
     }
 }
 
@@ -230,10 +265,11 @@ impl Downstream {
     pub fn receive(
         self: &Arc<Self>,
         message: Object,
-        arrival: Arrival,
+        mut arrival: Arrival,
     ) -> impl Future<Output = Option<Object>> + Send + use<> {
         let this = self.clone();
         let kind = message.kind();
+        arrival.envelope = message.extensions();
         let begun = match &kind {
             Ok(Kind::Request) => Some(self.begin_request(&message, &arrival)),
             _ => None,
@@ -241,14 +277,21 @@ impl Downstream {
         async move {
             match (kind, begun) {
                 (Ok(Kind::Request), Some(Ok((id, underway)))) => {
+                    let extensions = arrival.extensions.clone();
                     let response = tokio::select! {
                         response = this.serve(&message, arrival) => Some(response),
                         () = underway.cancelled.cancelled() => None,
                     };
                     drop(underway);
-                    response.map(|response| match response {
-                        Ok(result) => frame::result(&id, result),
-                        Err(refusal) => frame::error(Some(&id), refusal.code, &refusal.message, refusal.data),
+                    response.map(|response| {
+                        let mut response = match response {
+                            Ok(result) => frame::result(&id, result),
+                            Err(refusal) => refusal.response(&id),
+                        };
+                        for (name, value) in locked(&extensions).drain(..) {
+                            response.set(&name, value);
+                        }
+                        response
                     })
                 }
                 (Ok(Kind::Request), Some(Err(refusal))) => Some(refusal),
@@ -364,8 +407,11 @@ impl Downstream {
         };
         tokio::spawn(listen(Arc::downgrade(self), link.clone(), messages, self.ended.clone()));
         if link.era() == Era::Modern {
-            let kinds =
-                [("tools", "toolsListChanged"), ("prompts", "promptsListChanged"), ("resources", "resourcesListChanged")];
+            let kinds = [
+                ("tools", "toolsListChanged"),
+                ("prompts", "promptsListChanged"),
+                ("resources", "resourcesListChanged"),
+            ];
             let wanted: serde_json::Map<_, _> = kinds
                 .iter()
                 .filter(|(capability, _)| link.has(&format!("/{capability}/listChanged")))
@@ -524,7 +570,7 @@ impl Downstream {
         let call = link.call(related);
         let response = match self.put(&link.server, &method, params.as_deref(), call, origin).await {
             Ok(answer) => frame::result(&id, answer),
-            Err(refusal) => frame::error(Some(&id), refusal.code, &refusal.message, refusal.data),
+            Err(refusal) => refusal.response(&id),
         };
         drop(link.upstream.respond(response).await);
     }
@@ -713,6 +759,7 @@ pub(super) fn unsupported_version(asked: &str) -> Refusal {
         code: super::UNSUPPORTED_VERSION,
         message: format!("unsupported protocol version: {asked}"),
         data: Some(serde_json::json!({ "supported": [MODERN], "requested": asked })),
+        object: None,
     }
 }
 

@@ -19,11 +19,11 @@ use http::header::{
     ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -196,9 +196,10 @@ impl Http {
             return Err(refuse(StatusCode::NOT_ACCEPTABLE, None, INVALID_REQUEST, why));
         }
         let reading = axum::body::to_bytes(body, FRAME_BYTES_MAX);
-        let timely = tokio::time::timeout(Duration::from_secs(BODY_SECONDS_MAX), reading).await.map_err(|_| {
-            refuse(StatusCode::REQUEST_TIMEOUT, None, INVALID_REQUEST, "the body did not arrive in time")
-        })?;
+        let timely =
+            tokio::time::timeout(Duration::from_secs(BODY_SECONDS_MAX), reading).await.map_err(|_| {
+                refuse(StatusCode::REQUEST_TIMEOUT, None, INVALID_REQUEST, "the body did not arrive in time")
+            })?;
         let body = timely.map_err(|_| {
             refuse(StatusCode::PAYLOAD_TOO_LARGE, None, INVALID_REQUEST, &FrameError::TooLarge.to_string())
         })?;
@@ -232,14 +233,12 @@ impl Http {
         };
         if kind != Kind::Request {
             let (sender, _) = mpsc::channel(1);
-            client.receive(message, Arrival { lane: Lane(sender), key: None, param_headers: None }).await;
+            client.receive(message, Arrival::on(Lane(sender))).await;
             return Ok(StatusCode::ACCEPTED.into_response());
         }
         let (sender, messages) = mpsc::channel(LANE_MESSAGES_MAX);
         let receiving = client.clone();
-        let task = tokio::spawn(async move {
-            receiving.receive(message, Arrival { lane: Lane(sender), key: None, param_headers: None }).await
-        });
+        let task = tokio::spawn(async move { receiving.receive(message, Arrival::on(Lane(sender))).await });
         // A legacy client that goes away has not cancelled: the task goes on without a listener.
         // Legacy servers answer in streams, and some clients only look there.
         let streams = headers
@@ -298,7 +297,10 @@ impl Http {
         let task = tokio::spawn(async move {
             let key = Some(crate::random::name("r"));
             client
-                .receive(message, Arrival { lane: Lane(sender), key, param_headers: Some(param_headers) })
+                .receive(
+                    message,
+                    Arrival { key, param_headers: Some(param_headers), ..Arrival::on(Lane(sender)) },
+                )
                 .await
         });
         Ok(Exchange { messages, task: Some(task), abort: true, shelf: None }

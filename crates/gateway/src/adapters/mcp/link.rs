@@ -5,7 +5,7 @@ use super::upstream::{Client, Era, INBOX_MESSAGES_MAX, Inbound, Upstream, Upstre
 use crate::gate::Gate;
 use crate::inventory::Definition;
 use crate::receipt::{Failed, Output};
-use crate::wire::frame::{Object, raw};
+use crate::wire::frame::{Extensions, Object, raw};
 use crate::wire::record::Status;
 use judge::label::Labeled;
 use judge::permit::{Permit, Recorded};
@@ -75,6 +75,8 @@ pub struct Call {
     pub log_level: Option<String>,
     /// Where a legacy server's questions go when the client is modern.
     pub asks: Option<mpsc::Sender<Ask>>,
+    /// Members of the request's envelope that are not JSON-RPC's.
+    pub extensions: Extensions,
 }
 
 /// What is known of one tool as the server lists it now.
@@ -93,6 +95,8 @@ pub struct Answer {
     pub body: Box<RawValue>,
     /// Whether it is an error object.
     pub is_error: bool,
+    /// Members of the response's envelope that are not JSON-RPC's.
+    pub extensions: Extensions,
 }
 
 impl AsRef<[u8]> for Answer {
@@ -300,7 +304,10 @@ impl Link {
             // The permit is for a definition; a person may have taken long to grant it.
             let now = self.listed(&tool.name.tool).await.ok().flatten();
             if now.is_none_or(|now| now.digest != tool.digest) {
-                return Err(Failed::new(Status::Failed, format!("`{}` changed before it could be called", tool.name)));
+                return Err(Failed::new(
+                    Status::Failed,
+                    format!("`{}` changed before it could be called", tool.name),
+                ));
             }
         }
         let source = tool.name;
@@ -324,9 +331,10 @@ impl Link {
             let about = params.object("_meta").unwrap_or_default().with("progressToken", raw(id));
             params.set("_meta", about.to_raw());
         }
+        let extensions = call.extensions.clone();
         self.calls().insert(id, call);
         let mut guard = CancelOnDrop { link: self, id, armed: true };
-        let request = self.upstream.request(id, method, Some(params), headers);
+        let request = self.upstream.request_with(id, method, Some(params), headers, extensions);
         let answered = tokio::time::timeout(Duration::from_secs(self.call_seconds_max), request).await;
         let answer = match answered {
             Ok(Ok(answer)) => answer,
@@ -350,10 +358,13 @@ impl Link {
         };
         // What two readers read differently is nothing to hand on: one of them may see a question in it.
         if Object::inside(&body).is_none() {
-            let detail = format!("server `{}` answered with no object, or with a member that stands twice in it", self.server);
+            let detail = format!(
+                "server `{}` answered with no object, or with a member that stands twice in it",
+                self.server
+            );
             return Err(Failed::new(Status::Failed, detail));
         }
-        Ok(Labeled::new(Answer { body, is_error }, source.clone()))
+        Ok(Labeled::new(Answer { body, is_error, extensions: answer.extensions() }, source.clone()))
     }
 }
 

@@ -124,14 +124,7 @@ impl Downstream {
         let answer = link.plumb(method, own).await?;
         if let Some(error) = answer.object("error") {
             let error = bridge::error(error, link.era(), self.era);
-            return Err(Refusal {
-                code: error
-                    .get("code")
-                    .and_then(|code| code.get().parse().ok())
-                    .unwrap_or(super::INTERNAL_ERROR),
-                message: error.text("message").unwrap_or_default(),
-                data: error.get("data").and_then(|data| serde_json::from_str(data.get()).ok()),
-            });
+            return Err(Refusal::passed_on(&error));
         }
         let mut page = answer
             .object("result")
@@ -183,7 +176,10 @@ impl Downstream {
         }
         if let Some(first) = malformed.first() {
             let count = malformed.len();
-            self.alert("malformed-tools", &format!("server `{}`: {count} left out, the first because {first}", link.server));
+            self.alert(
+                "malformed-tools",
+                &format!("server `{}`: {count} left out, the first because {first}", link.server),
+            );
         }
         self.gate.quarantine(&link.server, quarantined).await;
         link.remember(&definitions, is_whole);

@@ -11,7 +11,7 @@ use super::{HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS};
 use crate::facts::Scene;
 use crate::pipeline::{self, Stop};
 use crate::receipt::Failed;
-use crate::wire::frame::{self, Object, raw};
+use crate::wire::frame::{self, Extensions, Object, raw};
 use crate::wire::record::Status;
 use judge::filter::Release;
 use judge::label::Labeled;
@@ -240,7 +240,7 @@ impl Downstream {
             agree(given, &headers)?;
         }
         params.set("name", raw(tool));
-        let beside = beside(&params, &["name", "arguments"])?;
+        let beside = beside(&params, &["name", "arguments"], &arrival.envelope)?;
         let outgoing =
             Outgoing { link, method: "tools/call".to_owned(), params, name, arguments, beside, headers };
         match self.run(outgoing, arrival).await {
@@ -252,7 +252,9 @@ impl Downstream {
     /// Records the denial of a call that never came to a decision.
     async fn stop(&self, name: ToolName, arguments: Tree, why: &str) {
         let scene = Scene::default();
-        drop(pipeline::deny(&self.gate, &self.session, self.session.call(name, arguments), &scene, why).await);
+        drop(
+            pipeline::deny(&self.gate, &self.session, self.session.call(name, arguments), &scene, why).await,
+        );
     }
 
     /// Denies a tool that nobody reviewed, through the same path as every denial.
@@ -300,7 +302,7 @@ impl Downstream {
         }
         let (name, arguments) = operation(&link.server, method, Some(&judged.to_raw()))?;
         let members: Vec<&str> = judged.members().map(|(name, _)| name).collect();
-        let beside = beside(&params, &members)?;
+        let beside = beside(&params, &members, &arrival.envelope)?;
         let outgoing = Outgoing {
             link,
             method: method.to_owned(),
@@ -334,6 +336,7 @@ impl Downstream {
             progress: about.get("progressToken").map(RawValue::to_owned),
             log_level: about.text(meta::LOG_LEVEL).filter(|level| bridge::log_rank(level).is_some()),
             asks: (self.era == Era::Modern).then_some(asks_to),
+            extensions: arrival.envelope,
         };
         let scene = Scene { cwd: None, client_call: about.text(CLIENT_CALL).unwrap_or_default() };
         let link = outgoing.link.clone();
@@ -354,6 +357,8 @@ impl Downstream {
                 }
             }
         };
+        let answered = released.as_ref().map(|released| released.value.extensions.clone());
+        locked(&arrival.extensions).extend(answered.unwrap_or_default());
         self.answered_by(&link, released)
     }
 
@@ -525,14 +530,7 @@ impl Downstream {
         match (answer.is_error, body) {
             (true, Some(error)) => {
                 let error = bridge::error(error, link.era(), self.era);
-                Err(Refusal {
-                    code: error
-                        .get("code")
-                        .and_then(|code| code.get().parse().ok())
-                        .unwrap_or(INTERNAL_ERROR),
-                    message: error.text("message").unwrap_or_default(),
-                    data: error.get("data").and_then(|data| serde_json::from_str(data.get()).ok()),
-                })
+                Err(Refusal::passed_on(&error))
             }
             (false, Some(result)) if self.era != link.era() => {
                 let cached = result.get("contents").is_some();
@@ -593,6 +591,7 @@ impl Downstream {
                 code: INVALID_PARAMS,
                 message: "no server is known to offer this resource; list the resources first".to_owned(),
                 data: Some(json!({ "uri": uri })),
+                object: None,
             }),
         }
     }
@@ -602,13 +601,7 @@ impl Downstream {
         for link in self.reachable().await {
             if link.era() == Era::Legacy && link.has("/logging") {
                 let lane = arrival.lane.clone();
-                self.forward(
-                    link,
-                    "logging/setLevel",
-                    params.clone(),
-                    Arrival { lane, key: None, param_headers: None },
-                )
-                .await?;
+                self.forward(link, "logging/setLevel", params.clone(), Arrival::on(lane)).await?;
             }
         }
         Ok(raw(json!({})))
@@ -685,8 +678,12 @@ impl Downstream {
         }
         let mut uris = Vec::new();
         let mut held = Vec::new();
-        for uri in
-            wanted["resourceSubscriptions"].as_array().into_iter().flatten().filter_map(|uri| uri.as_str()).take(super::downstream::LISTENS_MAX)
+        for uri in wanted["resourceSubscriptions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|uri| uri.as_str())
+            .take(super::downstream::LISTENS_MAX)
         {
             let one = Object::default().with("uri", raw(uri));
             let Ok((link, one)) = self.home_of("resources/read", one).await else { continue };
@@ -704,7 +701,7 @@ impl Downstream {
                 }
                 Era::Legacy => {
                     let lane = arrival.lane.clone();
-                    let arrival = Arrival { lane, key: None, param_headers: None };
+                    let arrival = Arrival::on(lane);
                     self.forward(link, "resources/subscribe", one, arrival).await.is_ok()
                 }
             };
@@ -784,12 +781,15 @@ fn input_requests(answer: &Answer) -> Result<Option<Questions>, Failed> {
     if result.text("resultType").as_deref() != Some("input_required") {
         return Ok(None);
     }
-    let unreadable = || Failed::new(Status::Failed, "the server asked something that cannot be read in one way");
+    let unreadable =
+        || Failed::new(Status::Failed, "the server asked something that cannot be read in one way");
     let requests = match result.get("inputRequests") {
         None => Object::default(),
         Some(requests) => Object::inside(requests).ok_or_else(unreadable)?,
     };
-    let readable = requests.members().all(|(_, one)| Object::inside(one).is_some_and(|one| one.text("method").is_some()));
+    let readable = requests
+        .members()
+        .all(|(_, one)| Object::inside(one).is_some_and(|one| one.text("method").is_some()));
     if !readable {
         return Err(unreadable());
     }
@@ -798,7 +798,7 @@ fn input_requests(answer: &Answer) -> Result<Option<Questions>, Failed> {
 
 /// What a client sends beside the members that are judged: unknown ones, vendor `_meta`, and the state of an earlier
 /// round. `inputResponses` are the user's own answers and may differ from round to round.
-fn beside(params: &Object, judged: &[&str]) -> Result<Tree, Refusal> {
+fn beside(params: &Object, judged: &[&str], envelope: &Extensions) -> Result<Tree, Refusal> {
     let unusable = |error: judge::request::tree::TreeError| Refusal::new(INVALID_PARAMS, error.to_string());
     let mut members = Vec::new();
     for (name, value) in params.members() {
@@ -813,6 +813,9 @@ fn beside(params: &Object, judged: &[&str]) -> Result<Tree, Refusal> {
         if !own {
             members.push((format!("_meta.{name}"), Tree::parse(value.get().as_bytes()).map_err(unusable)?));
         }
+    }
+    for (name, value) in envelope {
+        members.push((format!("envelope.{name}"), Tree::parse(value.get().as_bytes()).map_err(unusable)?));
     }
     Ok(if members.is_empty() { Tree::Null } else { Tree::Map(members) })
 }

@@ -7,8 +7,8 @@ use crate::gate::Gate;
 use crate::wire::frame::{self, FRAME_BYTES_MAX, FrameError, Kind, Object};
 use crate::wire::lines::{self, Line};
 use std::sync::Arc;
-use tokio::io::{AsyncBufRead, AsyncWrite, AsyncWriteExt};
 use std::time::Duration;
+use tokio::io::{AsyncBufRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -64,8 +64,7 @@ pub async fn serve(
         let Ok(place) = places.clone().acquire_owned().await else { break };
         let lane = lane.clone();
         let is_request = matches!(message.kind(), Ok(Kind::Request));
-        let received =
-            client.receive(message, Arrival { lane: lane.clone(), key: None, param_headers: None });
+        let received = client.receive(message, Arrival::on(lane.clone()));
         let receiving = async move {
             if let Some(response) = received.await {
                 lane.send(response).await;

@@ -5,7 +5,7 @@ mod child;
 mod remote;
 
 use crate::config::{Reach, Server};
-use crate::wire::frame::{self, Object, raw};
+use crate::wire::frame::{self, Extensions, Object, raw};
 use serde_json::value::RawValue;
 use std::path::Path;
 use std::sync::Arc;
@@ -260,8 +260,27 @@ impl Upstream {
         params: Option<Object>,
         headers: &[(String, String)],
     ) -> Result<Object, UpstreamError> {
+        self.request_with(id, method, params, headers, Extensions::new()).await
+    }
+
+    /// The same, with members of the envelope that are not JSON-RPC's.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn request_with(
+        &self,
+        id: u64,
+        method: &str,
+        params: Option<Object>,
+        headers: &[(String, String)],
+        extensions: Extensions,
+    ) -> Result<Object, UpstreamError> {
         let params = self.dressed(params);
-        self.wire.request(id, method, params, self.greeting.era, headers).await
+        let mut message = frame::request(id, method, params.as_ref().map(Object::to_raw));
+        for (name, value) in extensions {
+            message.set(&name, value);
+        }
+        self.wire.request(id, method, params.as_ref(), message, self.greeting.era, headers).await
     }
 
     /// Sends a notification.
@@ -362,10 +381,13 @@ async fn greet(wire: &Wire, era: Era, client: &Client, attempt: usize) -> Result
     let seconds = if era == Era::Modern && attempt == 0 { PROBE_SECONDS_MAX } else { GREETING_SECONDS_MAX };
     let params = Object::inside(&raw(params));
     let id = attempt as u64 + 1;
-    let answer =
-        tokio::time::timeout(Duration::from_secs(seconds), wire.request(id, method, params, era, &[]))
-            .await
-            .map_err(|_| UpstreamError::Silent(seconds))??;
+    let message = frame::request(id, method, params.as_ref().map(Object::to_raw));
+    let answer = tokio::time::timeout(
+        Duration::from_secs(seconds),
+        wire.request(id, method, params.as_ref(), message, era, &[]),
+    )
+    .await
+    .map_err(|_| UpstreamError::Silent(seconds))??;
     if let Some(error) = answer.object("error") {
         return Err(UpstreamError::Refused(
             error.text("message").unwrap_or_default().chars().take(300).collect(),
@@ -392,16 +414,16 @@ impl Wire {
         &self,
         id: u64,
         method: &str,
-        params: Option<Object>,
+        params: Option<&Object>,
+        message: Object,
         era: Era,
         headers: &[(String, String)],
     ) -> Result<Object, UpstreamError> {
-        let name = params.as_ref().and_then(|params| match method {
+        let name = params.and_then(|params| match method {
             "tools/call" | "prompts/get" => params.text("name"),
             "resources/read" => params.text("uri"),
             _ => None,
         });
-        let message = frame::request(id, method, params.map(|params| params.to_raw()));
         match self {
             Wire::Child(child) => child.request(id, message).await,
             Wire::Remote(remote) => remote.request(id, method, name.as_deref(), message, era, headers).await,
