@@ -31,7 +31,8 @@ fn what_is_not_decided_on_keeps_its_bytes() {
         command
     };
     let server = format!("t=sh {}", at("server.sh").display());
-    let init = bailiwick(&["init", "--yes", "--no-claude-code", "--server", &server]).output().expect("it runs");
+    let init =
+        bailiwick(&["init", "--yes", "--no-claude-code", "--server", &server]).output().expect("it runs");
     assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
     std::fs::write(at("project/.bailiwick/policy/99-all.cedar"), "permit (principal, action, resource);")
         .expect("the policy is written");

@@ -96,7 +96,7 @@ impl Entry {
         let mut record = self.record.clone();
         record.decision = permit.verdict().decision().to_string();
         permit.granted_by().unwrap_or_default().clone_into(&mut record.granted_by);
-        Body::Decision(with(record, permit.request(), permit.verdict()))
+        Body::Decision(Box::new(with(record, permit.request(), permit.verdict())))
     }
 
     /// Records a denial and says it.
@@ -117,7 +117,7 @@ impl Entry {
         "deny".clone_into(&mut record.decision);
         let call = record.call.clone();
         // The denial stands whether or not the disk takes the record.
-        if let Err(error) = gate.history.record(Some(session.id()), Body::Decision(record)).await {
+        if let Err(error) = gate.history.record(Some(session.id()), Body::Decision(Box::new(record))).await {
             tracing::error!("a denial could not be recorded: {error}");
         }
         Stop::Denied(Denied { call, why })

@@ -52,7 +52,7 @@ pub enum Body {
         era: String,
     },
     SessionClosed,
-    Decision(Decided),
+    Decision(Box<Decided>),
     Asked {
         approval: String,
         call: String,

@@ -1,5 +1,6 @@
 //! MCP over Streamable HTTP, both eras: `/mcp` for all servers, `/mcp/NAME` for one.
 //! Nobody gets past the first screen without a permitted host, origin and bearer token.
+#![allow(clippy::result_large_err, reason = "a refusal is the response itself, made once per request")]
 
 use super::downstream::{Arrival, Downstream, Endpoint};
 use super::link::{Lane, Parcel};

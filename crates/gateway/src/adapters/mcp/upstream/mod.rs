@@ -167,7 +167,7 @@ pub struct Upstream {
 }
 
 enum Wire {
-    Child(child::Child),
+    Child(Box<child::Child>),
     Remote(remote::Remote),
 }
 
@@ -196,7 +196,7 @@ impl Upstream {
                 Some(live) => live,
                 None => match reach {
                     Reach::Command(command) => {
-                        Wire::Child(child::Child::start(command, server, project, inbox.clone())?)
+                        Wire::Child(Box::new(child::Child::start(command, server, project, inbox.clone())?))
                     }
                     Reach::Url(url) => Wire::Remote(remote::Remote::new(url, server, inbox.clone())?),
                 },

@@ -335,10 +335,10 @@ fn unreachable(error: reqwest::Error) -> UpstreamError {
 
 /// A header value for any text: as it is where that is unambiguous, else base64 (MCP 2026-07-28, transports).
 fn header_value(text: &str) -> HeaderValue {
-    let plain = text.bytes().all(|byte| (0x20..=0x7E).contains(&byte))
-        && !text.starts_with(' ')
-        && !text.ends_with(' ')
-        && !(text.starts_with("=?base64?") && text.ends_with("?="));
+    let printable = text.bytes().all(|byte| (0x20..=0x7E).contains(&byte));
+    let padded = text.starts_with(' ') || text.ends_with(' ');
+    let marked = text.starts_with("=?base64?") && text.ends_with("?=");
+    let plain = printable && !padded && !marked;
     let encoded = || format!("=?base64?{}?=", base64::engine::general_purpose::STANDARD.encode(text));
     let text = if plain { text.to_owned() } else { encoded() };
     HeaderValue::try_from(text).expect("printable ASCII is a header value")
