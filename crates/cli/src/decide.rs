@@ -61,7 +61,7 @@ pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<Outcome> {
     };
     let (decision, why, policies) = match normalize(raw, &rules.inventory, &facts) {
         Ok(request) => {
-            let verdict = rules.policy.decide(&request);
+            let verdict = rules.policy.explained(&request, rules.policy.decide(&request));
             let policies = verdict.determining().iter().map(ToString::to_string).collect();
             (verdict.decision(), verdict.to_string(), policies)
         }

@@ -83,6 +83,7 @@ pub async fn admit(
             }
         },
         Course::Stop(request, verdict) => {
+            let verdict = rules.policy.explained(&request, verdict);
             let why = verdict.to_string();
             return Err(entry.denied(gate, session, Some((request, verdict)), why).await);
         }
@@ -148,6 +149,6 @@ pub fn preview(
     let facts = scene.look(gate, session);
     let request =
         normalize(raw, &rules.inventory, &facts.borrow()).map_err(|malformed| malformed.to_string())?;
-    let verdict = rules.policy.decide(&request);
+    let verdict = rules.policy.explained(&request, rules.policy.decide(&request));
     Ok((request, verdict))
 }

@@ -237,7 +237,7 @@ impl Case {
             (Some(why), _) => (Decision::Deny, why.clone()),
             (None, Err(malformed)) => (Decision::Deny, malformed.to_string()),
             (None, Ok(request)) => {
-                let verdict = policy.decide(&request);
+                let verdict = policy.explained(&request, policy.decide(&request));
                 (verdict.decision(), verdict.to_string())
             }
         };

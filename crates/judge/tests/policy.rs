@@ -200,7 +200,7 @@ fn explained(tool: &str, arguments: &str, user: &str, phase: &str) -> String {
         beside: Tree::Null,
     };
     match normalize(raw, &inventory, &facts) {
-        Ok(request) => policy.decide(&request).to_string(),
+        Ok(request) => policy.explained(&request, policy.decide(&request)).to_string(),
         Err(malformed) => malformed.to_string(),
     }
 }
@@ -258,7 +258,8 @@ fn every_unmet_condition_is_named() {
         &inventory,
         &Ground::new().facts(),
     );
-    let verdict = policy.decide(&request.expect("a reviewed tool"));
+    let request = request.expect("a reviewed tool");
+    let verdict = policy.explained(&request, policy.decide(&request));
     let nearest = verdict.nearest().expect("one permit");
     assert_eq!(nearest.policy, "p");
     assert_eq!(

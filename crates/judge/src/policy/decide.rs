@@ -38,6 +38,8 @@ pub struct Verdict {
     pub(crate) determining: Vec<Arc<str>>,
     pub(crate) errors: Vec<String>,
     pub(crate) reading: String,
+    /// Index of that reading.
+    pub(crate) at: usize,
     pub(crate) nearest: Option<Nearest>,
     pub(crate) policy_digest: String,
     pub(crate) request_digest: String,
@@ -60,7 +62,7 @@ impl Verdict {
     pub fn reading(&self) -> &str {
         &self.reading
     }
-    /// For a Deny: the permit that came closest, and what it lacked.
+    /// For a Deny that was [explained](Policy::explained): the permit that came closest, and what it lacked.
     pub fn nearest(&self) -> Option<&Nearest> {
         self.nearest.as_ref()
     }
@@ -122,22 +124,35 @@ impl Policy {
             Err(error) => return denied(vec![error]),
         };
         let mut strictest: Option<Verdict> = None;
-        for reading in &request.alternatives {
+        for (at, reading) in request.alternatives.iter().enumerate() {
             let outcome = self.outcome(slice, &entities, request, &reading.args);
             if strictest.as_ref().is_some_and(|verdict| verdict.decision >= outcome.decision) {
                 continue;
             }
             let mut verdict = self.verdict(request, outcome.decision, outcome.determining, outcome.errors);
             verdict.reading.clone_from(&reading.label);
+            verdict.at = at;
             if verdict.decision == Decision::Deny {
-                if verdict.errors.is_empty() && verdict.determining.is_empty() {
-                    verdict.nearest = explain::nearest(self, slice, &entities, request, &reading.args);
-                }
                 return verdict;
             }
             strictest = Some(verdict);
         }
         strictest.unwrap_or_else(|| denied(vec!["the call has no reading that could be judged".to_owned()]))
+    }
+
+    /// The same verdict with the permit that came nearest, where no policy permitted `request`. It costs several
+    /// evaluations, so it is asked for only when someone will read it.
+    pub fn explained(&self, request: &Request, mut verdict: Verdict) -> Verdict {
+        let plain =
+            verdict.decision == Decision::Deny && verdict.errors.is_empty() && verdict.determining.is_empty();
+        if plain
+            && let Some(slice) = self.slices.get(&request.tool.name)
+            && let Ok(entities) = slice.entities_for(&request.principal)
+            && let Some(reading) = request.alternatives.get(verdict.at)
+        {
+            verdict.nearest = explain::nearest(self, slice, &entities, request, &reading.args);
+        }
+        verdict
     }
 
     /// Whether a call of `tool` with some arguments could be permitted or asked for now: what a list may show.
@@ -214,6 +229,7 @@ impl Policy {
             determining,
             errors,
             reading: String::new(),
+            at: 0,
             nearest: None,
             policy_digest: self.digest().to_owned(),
             request_digest: request.digest().to_owned(),
