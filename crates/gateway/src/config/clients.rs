@@ -49,8 +49,7 @@ pub fn discover(project: &Path, home: Option<&Path>) -> (Vec<Found>, Vec<String>
         for (name, entry) in value.pointer(&pointer).and_then(Value::as_object).into_iter().flatten() {
             match server(entry) {
                 // The gate itself, already put in front.
-                Ok(server)
-                    if server.command.first().is_some_and(|program| program.ends_with("bailiwick")) => {}
+                Ok(server) if is_the_gate(&server) => {}
                 Ok(server) => {
                     let name = plain_name(name);
                     if !found.iter().any(|known| known.name == name) {
@@ -118,6 +117,12 @@ fn server(entry: &Value) -> Result<Server, &'static str> {
     }
 }
 
+/// `bailiwick mcp …`: the gate, where it has been put in front already.
+fn is_the_gate(server: &Server) -> bool {
+    let program = server.command.first().and_then(|program| Path::new(program).file_name());
+    program.is_some_and(|name| name == "bailiwick") && server.command.iter().skip(1).any(|word| word == "mcp")
+}
+
 /// `${NAME}` and `${NAME:-default}`, as the clients expand them.
 fn expand(text: &str) -> String {
     let mut out = String::new();
@@ -158,6 +163,17 @@ fn plain_name(name: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn the_gate_itself_is_not_found_but_its_demo_is() {
+        let of = |words: &[&str]| Server {
+            command: words.iter().map(|word| (*word).to_owned()).collect(),
+            ..Server::default()
+        };
+        assert!(is_the_gate(&of(&["/usr/bin/bailiwick", "--dir", "x", "mcp"])));
+        assert!(!is_the_gate(&of(&["/usr/bin/bailiwick", "demo-server", "crm"])));
+        assert!(!is_the_gate(&of(&["/usr/bin/other", "mcp"])));
+    }
 
     #[test]
     fn what_clients_write_is_read_and_what_cannot_be_served_is_named() {
