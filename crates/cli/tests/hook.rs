@@ -288,7 +288,16 @@ fn an_mcp_call_must_have_come_through_the_gate() {
         }
         event
     };
-    for tool in ["mcp__other__act", "mcp__fix__never", "mcp__bailiwick__other__act", "mcp__", "mcp__fix"] {
+    for tool in [
+        "mcp__other__act",
+        "mcp__fix__never",
+        "mcp__bailiwick__other__act",
+        "mcp__claude__Bash",
+        "mcp__evilbailiwick__claude__Bash",
+        "mcp__bailiwick__fix__act_denied",
+        "mcp__",
+        "mcp__fix",
+    ] {
         let answer = ask(&project, &of("s0", "PreToolUse", "x", tool));
         assert_eq!(permission(&answer), "deny", "{tool}: {answer}");
     }
@@ -371,4 +380,39 @@ fn the_printed_settings_start_this_very_hook_and_fail_closed() {
         assert_eq!(permission(&answer(&project, &said)), "allow", "{name}: {said:?}");
     }
     eventually("the calls are in the journal", || (project.records("decision").len() == 6).then_some(()));
+}
+
+#[test]
+fn what_the_client_says_oddly_is_denied_beside_what_it_says_plainly() {
+    let project = project();
+    let _gate = Gate::start(&project);
+    let plain = bash(&project, "PreToolUse", "t1", "ls");
+    assert_eq!(permission(&ask(&project, &plain)), "allow");
+    for (member, value) in [
+        ("hook_event_name", json!("pretooluse")),
+        ("hook_event_name", json!("PreToolUse ")),
+        ("hook_event_name", json!("AnEventOfTheFuture")),
+        ("cwd", json!("/etc/\u{7}x")),
+        ("cwd", json!("not/absolute")),
+        ("cwd", json!(7)),
+        ("cwd", json!(project.config())),
+        ("cwd", json!(project.state())),
+    ] {
+        let mut odd = plain.clone();
+        odd[member] = value.clone();
+        assert_eq!(permission(&ask(&project, &odd)), "deny", "{member}: {value}");
+    }
+}
+
+#[test]
+fn a_halted_session_stays_halted_when_it_is_taken_up_again() {
+    let project = project();
+    let _gate = Gate::start(&project);
+    ask(&project, &bash(&project, "PostToolUse", "never-judged", "ls"));
+    assert_eq!(permission(&ask(&project, &bash(&project, "PreToolUse", "t1", "ls"))), "deny");
+    ask(&project, &event(&project, "SessionEnd", json!({})));
+    assert_eq!(permission(&ask(&project, &bash(&project, "PreToolUse", "t2", "ls"))), "deny");
+    let mut other = bash(&project, "PreToolUse", "t3", "ls");
+    other["session_id"] = json!("another");
+    assert_eq!(permission(&ask(&project, &other)), "allow");
 }

@@ -1,4 +1,5 @@
-//! What the gate does not decide on, it does not touch: bytes of calls, results, errors, lists and unknown methods.
+//! What the gate does not decide on, it does not touch; and what could be read two ways, it does not hand on.
+//! The server here is a few lines of shell that write down every byte they read.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -12,14 +13,15 @@ while IFS= read -r line; do
     *'"method":"initialize"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{},"experimental":{"x":[1,2.50]}},"serverInfo":{"name":"t","version":"1"},"vendor":1e1}}\n' "$id" ;;
     *'"method":"tools/list"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"tools":[{"name":"get_x","inputSchema":{"type":"object","properties":{"q":{"type":"string"}}},"vendor":{"a":1.50}},{"name":"no schema"}],"vendor":0.10}}\n' "$id" ;;
     *'"method":"tools/call"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"hologram","data":"\\u00e9","n":1.50e2}],"structuredContent":{"z":1,"a":[1, 2]},"vendor":null},"vendorEnvelope":7.0}\n' "$id" ;;
+    *'"method":"vendor/twice"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","resultType":"input_required"}}\n' "$id" ;;
     *'"method":"vendor/fails"'*) printf '{"jsonrpc":"2.0","id":%s,"error":{"code":-5,"message":"m","data":{"x":1.50},"vendor":true}}\n' "$id" ;;
     *'"id":'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"odd":[1,  2.0]}}\n' "$id" ;;
   esac
 done
 "#;
 
-#[test]
-fn what_is_not_decided_on_keeps_its_bytes() {
+/// What the client heard and what the server saw after the client said these lines to a gate that permits everything.
+fn exchange(said: &[&str]) -> (String, String) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let at = |name: &str| folder.path().join(name);
     std::fs::create_dir(at("project")).expect("a project folder");
@@ -44,28 +46,33 @@ fn what_is_not_decided_on_keeps_its_bytes() {
     let mut ready = String::new();
     let mut out = std::io::BufReader::new(gate.stdout.take().expect("its output is a pipe"));
     std::io::BufRead::read_line(&mut out, &mut ready).expect("the gate says that it is ready");
-
-    let said = [
-        r#"{"jsonrpc":"2.0","id":"a","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#,
-        r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
-        r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#,
-        r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"get_x","arguments":{"q":"\u00e9 \/"},"extra":{"k":1.0}},"envelope":[1,  2]}"#,
-        r#"{"jsonrpc":"2.0","id":"4","method":"vendor/thing","params":{"a":1.50,"b":[1,  2]}}"#,
-        r#"{"jsonrpc":"2.0","id":5,"method":"vendor/fails"}"#,
-    ];
     let mut client = bailiwick(&["mcp", "t"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("the client starts");
     let mut input = client.stdin.take().expect("its input is a pipe");
-    input.write_all(format!("{}\n", said.join("\n")).as_bytes()).expect("the client reads");
+    input.write_all(format!("{HELLO}\n{}\n", said.join("\n")).as_bytes()).expect("the client reads");
     drop(input);
     let heard = client.wait_with_output().expect("the client ends");
-    let heard = String::from_utf8(heard.stdout).expect("answers are UTF-8");
     gate.kill().expect("the gate is ours");
     gate.wait().expect("the gate ends");
+    let seen = std::fs::read_to_string(at("seen")).expect("what the server saw");
+    (String::from_utf8(heard.stdout).expect("answers are UTF-8"), seen)
+}
 
+const HELLO: &str = r#"{"jsonrpc":"2.0","id":"a","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}
+{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+
+#[test]
+fn what_is_not_decided_on_keeps_its_bytes() {
+    let said = [
+        r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#,
+        r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"get_x","arguments":{"q":"\u00e9 \/"},"extra":{"k":1.0}},"envelope":[1,  2]}"#,
+        r#"{"jsonrpc":"2.0","id":"4","method":"vendor/thing","params":{"a":1.50,"b":[1,  2]}}"#,
+        r#"{"jsonrpc":"2.0","id":5,"method":"vendor/fails"}"#,
+    ];
+    let (heard, seen) = exchange(&said);
     for whole in [
         r#"{"jsonrpc":"2.0","id":"a","result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{},"experimental":{"x":[1,2.50]}},"serverInfo":{"name":"t","version":"1"},"vendor":1e1}}"#,
         r#"{"jsonrpc":"2.0","id":2,"result":{"tools":[{"name":"get_x","inputSchema":{"type":"object","properties":{"q":{"type":"string"}}},"vendor":{"a":1.50}}],"vendor":0.10}}"#,
@@ -75,11 +82,34 @@ fn what_is_not_decided_on_keeps_its_bytes() {
     ] {
         assert!(heard.lines().any(|line| line == whole), "the client did not hear\n{whole}\nbut\n{heard}");
     }
-    let seen = std::fs::read_to_string(at("seen")).expect("what the server saw");
     for part in [
         r#""method":"tools/call","params":{"name":"get_x","arguments":{"q":"\u00e9 \/"},"extra":{"k":1.0}},"envelope":[1,  2]}"#,
         r#""method":"vendor/thing","params":{"a":1.50,"b":[1,  2]}}"#,
     ] {
         assert!(seen.lines().any(|line| line.ends_with(part)), "the server did not see\n{part}\nbut\n{seen}");
     }
+}
+
+#[test]
+fn an_answer_that_two_readers_read_differently_is_withheld() {
+    let (heard, _) = exchange(&[
+        r#"{"jsonrpc":"2.0","id":2,"method":"vendor/twice"}"#,
+        r#"{"jsonrpc":"2.0","id":3,"method":"vendor/thing"}"#,
+    ]);
+    assert!(!heard.contains("resultType"), "{heard}");
+    assert!(heard.lines().any(|line| line.contains(r#""id":2,"error""#)), "{heard}");
+    assert!(heard.lines().any(|line| line.contains(r#""id":3,"result""#)), "{heard}");
+}
+
+#[test]
+fn nothing_of_the_clients_goes_out_with_what_nobody_decides_on() {
+    let (heard, seen) = exchange(&[
+        r#"{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{"extra":"SECRET","_meta":{"x":"SECRET"}}}"#,
+        r#"{"jsonrpc":"2.0","id":3,"method":"tools/list","params":{"cursor":"SECRET"}}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed","params":{"x":"SECRET"}}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"SECRET","progress":1}}"#,
+    ]);
+    assert!(heard.lines().any(|line| line.contains(r#""id":2,"result""#)), "{heard}");
+    assert!(heard.lines().any(|line| line.contains(r#""id":3,"error""#)), "{heard}");
+    assert!(!seen.contains("SECRET"), "{seen}");
 }
