@@ -23,7 +23,7 @@ pub(crate) enum Action {
     },
     /// Accept what differs, or change what a review says
     Review {
-        /// SERVER/TOOL, or SERVER/instructions
+        /// SERVER/TOOL or SERVER/instructions; with @DIGEST as `diff` printed it, only what was looked at is accepted
         names: Vec<String>,
         /// Accept everything that differs
         #[arg(long, conflicts_with = "names")]
@@ -75,17 +75,21 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
             let effect = effect.map(|word| parse::<Effect>(&word)).transpose()?;
             let impact = impact.map(|word| parse::<Impact>(&word)).transpose()?;
             let mut reviewed = 0;
-            let chosen = |server: &str, name: &str| {
-                all || names.iter().any(|given| *given == format!("{server}/{name}"))
+            let chosen = |server: &str, change: &Change| {
+                let name = format!("{server}/{}", change.name());
+                all || names.iter().map(|given| looked_at(given)).any(|(given, digest)| {
+                    given == name && digest.is_none_or(|digest| change.digest().starts_with(digest))
+                })
             };
             for (server, change) in differences(place, &config, &lock) {
-                if chosen(&server, change.name()) {
+                if chosen(&server, &change) {
                     print(&server, &change);
                     survey::accept(&mut lock, &server, &change);
                     reviewed += 1;
                 }
             }
             for name in &names {
+                let (name, digest) = looked_at(name);
                 let Some((server, tool)) = name.split_once('/') else {
                     anyhow::bail!("`{name}` is not SERVER/TOOL")
                 };
@@ -98,6 +102,11 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
                         "server `{server}` offers no tool `{tool}`; see `bailiwick inventory diff`"
                     );
                 };
+                if let Some(digest) = digest.filter(|digest| !known.digest.starts_with(*digest)) {
+                    anyhow::bail!(
+                        "`{name}` is no longer what `{digest}` named; look again with `bailiwick inventory diff`"
+                    );
+                }
                 if effect.is_none() && impact.is_none() && reversible.is_none() {
                     continue;
                 }
@@ -128,6 +137,15 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
         }
     }
     Ok(Outcome::Done)
+}
+
+/// A name, and the digest of what was looked at where it is given: `SERVER/TOOL@DIGEST`.
+fn looked_at(given: &str) -> (&str, Option<&str>) {
+    let is_digest = |text: &str| text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match given.rsplit_once('@') {
+        Some((name, digest)) if is_digest(digest) => (name, Some(digest)),
+        _ => (given, None),
+    }
 }
 
 fn parse<T>(word: &str) -> anyhow::Result<T>
@@ -180,10 +198,12 @@ fn lines(change: &Change) -> Vec<String> {
 }
 
 fn print(server: &str, change: &Change) {
+    let digest = change.digest();
     terminal::say(&format!(
-        "{} {server}/{}",
+        "{} {server}/{}{}",
         terminal::coloured(kind(change), 33),
-        terminal::safe(change.name())
+        terminal::safe(change.name()),
+        digest.get(..12).map(|short| format!("@{short}")).unwrap_or_default()
     ));
     for line in lines(change) {
         let code = if line.starts_with('-') { 31 } else { 32 };

@@ -50,14 +50,18 @@ fn a_changed_definition_is_neither_shown_nor_called_until_it_is_reviewed() {
         assert_eq!(project.effects().len(), before, "{pointer}");
         let diff = project.run(&["inventory", "diff"]);
         assert!(
-            diff.code == 1 && diff.out.contains("changed fix/act\n") && diff.out.contains(shows),
+            diff.code == 1 && diff.out.contains("changed fix/act@") && diff.out.contains(shows),
             "{pointer}: {diff:?}"
         );
         assert!(diff.out.is_ascii(), "nothing hides in {diff:?}");
         let quarantined = project.noted("quarantined", number + 1);
         assert!(quarantined.iter().all(|record| record["tool"] == "act"), "{quarantined:?}");
 
-        let reviewed = project.run(&["inventory", "review", "fix/act"]);
+        // Only what was looked at is accepted, where the reviewer says what that was.
+        let other = project.run(&["inventory", "review", "fix/act@0123456789ab"]);
+        assert!(other.code == 2 && other.out.is_empty(), "{other:?}");
+        let shown = diff.out.split_whitespace().find(|word| word.starts_with("fix/act@")).expect("a digest");
+        let reviewed = project.run(&["inventory", "review", shown]);
         assert!(reviewed.code == 0 && reviewed.out.contains("the running gate has taken it"), "{reviewed:?}");
         assert_eq!(project.run(&["inventory", "diff"]).code, 0);
         assert_eq!(client.tools(), ["fix__act", "fix__act_asked", "fix__act_denied"], "{pointer}");
@@ -103,7 +107,7 @@ fn a_tool_that_appeared_and_one_that_is_gone_wait_for_review() {
     assert_eq!(project.effects().len(), 0);
     let diff = project.run(&["inventory", "diff"]);
     assert!(
-        diff.out.contains("appeared fix/act_more\n") && diff.out.contains("gone fix/act_asked\n"),
+        diff.out.contains("appeared fix/act_more@") && diff.out.contains("gone fix/act_asked\n"),
         "{diff:?}"
     );
     assert!(diff.out.contains("+ inputSchema: {"), "what appeared is shown whole: {diff:?}");

@@ -43,6 +43,15 @@ pub enum Change {
 }
 
 impl Change {
+    /// SHA-256 of what would be accepted, lowercase hexadecimal; empty for a tool that is gone.
+    pub fn digest(&self) -> String {
+        match self {
+            Change::Appeared(found) | Change::Changed(found, _) => found.digest.clone(),
+            Change::Gone(_) => String::new(),
+            Change::Instructions(text) => judge::digest::hex(text.as_bytes()),
+        }
+    }
+
     /// The name of the tool it is about; `instructions` for those.
     pub fn name(&self) -> &str {
         match self {
