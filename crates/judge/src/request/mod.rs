@@ -61,7 +61,7 @@ pub struct Facts<'a> {
     pub phase: &'a str,
     /// How the call arrived: `stdio`, `http`, `hook`, `api`.
     pub transport: &'a str,
-    /// Calls this session made in the last 60 seconds, this one included.
+    /// Calls the principal made in the last 60 seconds, over all its sessions, this one included.
     pub calls_last_minute: i64,
 }
 

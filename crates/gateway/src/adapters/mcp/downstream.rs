@@ -96,18 +96,20 @@ struct Asked {
 }
 
 /// A subscription at a server that ends when this is dropped.
-pub(super) struct Held(tokio::task::AbortHandle);
+pub(super) struct Held(Option<tokio::task::AbortHandle>);
 
 impl Held {
     /// Lets it last as long as the session.
-    fn for_good(self) {
-        std::mem::forget(self);
+    fn for_good(mut self) {
+        self.0 = None;
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 
@@ -435,7 +437,7 @@ impl Downstream {
                 () = ended.cancelled() => {}
             }
         });
-        Held(task.abort_handle())
+        Held(Some(task.abort_handle()))
     }
 
     /// Brings a message that a server sent by itself to the client.
