@@ -190,7 +190,7 @@ async fn configure(place: &Place, desk: &Path) -> anyhow::Result<()> {
         let command =
             [&program, "demo-server", server.name(), "--db", &desk.display().to_string()].map(str::to_owned);
         let configured = Configured { command: command.into(), ..Configured::default() };
-        let found = survey::look(&configured, place.project()).await?;
+        let found = survey::look(server.name(), &configured, place).await?;
         for change in survey::changes(&lock, server.name(), &found) {
             survey::accept(&mut lock, server.name(), &change);
         }

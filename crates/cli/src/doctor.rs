@@ -1,9 +1,10 @@
 //! Says what holds on this machine and what does not, each with its remedy. It changes nothing.
 
-use crate::{Outcome, relay, terminal};
+use crate::{Outcome, relay, sandbox, terminal};
 use gateway::config::{Config, Place};
 use gateway::gate::Rules;
 use gateway::wire::control::Control;
+use std::path::Path;
 
 struct Finding {
     what: &'static str,
@@ -11,7 +12,7 @@ struct Finding {
     detail: String,
 }
 
-pub(crate) fn run(place: Option<&Place>, json: bool) -> anyhow::Result<Outcome> {
+pub(crate) fn run(place: Option<&Place>, state: Option<&Path>, json: bool) -> anyhow::Result<Outcome> {
     let mut findings = Vec::new();
     let mut find = |what, result: Result<String, String>| {
         let holds = result.is_ok();
@@ -83,7 +84,20 @@ pub(crate) fn run(place: Option<&Place>, json: bool) -> anyhow::Result<Outcome> 
             );
         }
     }
-    find("confinement", Err("tools run as this user's own processes: this version decides, records and pins, and does not yet sandbox".to_owned()));
+    match sandbox::layers(state) {
+        Err(error) => find("sandbox", Err(format!("{error:#}"))),
+        Ok(Err(missing)) => find("sandbox", Err(missing.to_string())),
+        Ok(Ok(layers)) => {
+            for layer in ::sandbox::Layer::ALL {
+                match (layers.held.get(layer), layers.waived.get(layer)) {
+                    (Some(how), _) => find(layer.name(), Ok(format!("{how}: {}", layer.buys()))),
+                    (None, Some(found)) => find(layer.name(), Err(format!("{found}; {}", layer.remedy()))),
+                    // Made only where a profile asks for it.
+                    (None, None) => {}
+                }
+            }
+        }
+    }
     let all_hold = findings.iter().all(|finding| finding.holds);
     for finding in &findings {
         if json {

@@ -58,7 +58,7 @@ pub(crate) fn run(dir: Option<&Path>, state: Option<&Path>, args: Args) -> anyho
             terminal::safe(&whereabouts(&server))
         ));
         lock.servers.entry(name.clone()).or_default();
-        match runtime.block_on(survey::look(&server, place.project())) {
+        match runtime.block_on(survey::look(&name, &server, &place)) {
             Ok(found) => {
                 for why in &found.malformed {
                     terminal::say(&format!(

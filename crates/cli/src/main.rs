@@ -10,6 +10,7 @@ mod inventory;
 mod journal;
 mod policy;
 mod relay;
+mod sandbox;
 mod serve;
 mod terminal;
 
@@ -48,6 +49,8 @@ enum Command {
         #[command(subcommand)]
         action: Option<relay::HookAction>,
     },
+    /// Run a command behind the wall, in any folder
+    Sandbox(sandbox::Args),
     /// Decide on one call as the gate would, without recording or running it
     Decide(decide::Args),
     /// Answer what waits for a person
@@ -78,6 +81,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Confine one program for a gate
+    #[command(hide = true)]
+    Warden,
     /// One of the demo's servers
     #[command(hide = true)]
     DemoServer {
@@ -96,6 +102,8 @@ enum Outcome {
     Done,
     /// The thing asked about does not hold.
     DoesNotHold,
+    /// What was run ended with this status, which is this program's as well.
+    Ended(u8),
 }
 
 /// Something that cannot be enforced or started on this host.
@@ -125,6 +133,7 @@ fn main() -> ExitCode {
     match run(line) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::DoesNotHold) => ExitCode::from(1),
+        Ok(Outcome::Ended(status)) => ExitCode::from(status),
         Err(error) => {
             terminal::complain(&format!("bailiwick: {error:#}"));
             ExitCode::from(if error.is::<NotEnforceable>() { 3 } else { 2 })
@@ -140,13 +149,15 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         Command::Mcp { server } => relay::mcp(&place()?, server),
         Command::Hook { action: None } => relay::hook(line.dir.as_deref(), line.state.as_deref()),
         Command::Hook { action: Some(relay::HookAction::Settings) } => relay::print_settings(&place()?),
+        Command::Sandbox(args) => sandbox::run(line.state.as_deref(), args),
+        Command::Warden => Ok(sandbox::serve()),
         Command::Decide(args) => decide::run(&place()?, &args),
         Command::Approvals { action } => approvals::run(&place()?, action),
         Command::Inventory { action } => inventory::run(&place()?, action),
         Command::Policy { action } => policy::run(&place()?, action),
         Command::Journal { action } => journal::run(place, action),
         Command::Demo(args) => demo::run(&args),
-        Command::Doctor { json } => doctor::run(place().ok().as_ref(), json),
+        Command::Doctor { json } => doctor::run(place().ok().as_ref(), line.state.as_deref(), json),
         Command::DemoServer { server, db } => demo::serve_desk(&server, &db),
     }
 }

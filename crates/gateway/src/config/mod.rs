@@ -2,27 +2,42 @@
 //! Read once at start and at reload; nothing here connects to anything.
 
 pub mod clients;
+pub mod confine;
 pub mod place;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use confine::Confinement;
 pub use place::Place;
 
 /// The configuration file's name in its folder.
 pub const FILE: &str = "bailiwick.toml";
 
 /// `bailiwick.toml`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The gate itself.
     #[serde(default)]
     pub gate: Gate,
+    /// How the client's shell commands are confined.
+    #[serde(default = "Confinement::for_shell", skip_serializing_if = "is_standing_shell")]
+    pub shell: Confinement,
     /// The servers behind it, by name.
     #[serde(default)]
     pub server: BTreeMap<String, Server>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { gate: Gate::default(), shell: Confinement::for_shell(), server: BTreeMap::new() }
+    }
+}
+
+fn is_standing_shell(shell: &Confinement) -> bool {
+    *shell == Confinement::for_shell()
 }
 
 /// Settings of the gate.
@@ -88,6 +103,13 @@ pub struct Server {
     /// The command's working folder; the project's by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<PathBuf>,
+    /// How the command is confined.
+    #[serde(default, skip_serializing_if = "is_standing")]
+    pub sandbox: Confinement,
+}
+
+fn is_standing(sandbox: &Confinement) -> bool {
+    *sandbox == Confinement::default()
 }
 
 /// Where a server is reached.

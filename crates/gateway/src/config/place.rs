@@ -87,6 +87,15 @@ impl Place {
         self.state.join("state.db")
     }
 
+    /// The home that a server's processes keep between runs.
+    pub fn home_of(&self, server: &str) -> PathBuf {
+        self.state.join("homes").join(server)
+    }
+    /// Where changes to the project are kept until somebody applies them, by name.
+    pub fn overlay(&self, name: &str) -> PathBuf {
+        self.state.join("overlays").join(name)
+    }
+
     /// Creates the state folder, or checks that it is ours alone.
     ///
     /// # Errors
@@ -104,6 +113,19 @@ impl Place {
             return Err(ConfigError::new(&self.state, "others may enter it; run `chmod 700` on it"));
         }
         Ok(())
+    }
+
+    /// Creates a folder of ours alone under the state.
+    ///
+    /// # Errors
+    /// It cannot be created.
+    pub fn make_private(&self, folder: &Path) -> Result<(), ConfigError> {
+        self.private_state()?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|error| ConfigError::new(folder, error))
     }
 
     /// The token for HTTP clients, made at first use.
@@ -154,6 +176,34 @@ impl Place {
             gate: vec![parse(&self.config)?, parse(&self.state)?],
         })
     }
+}
+
+/// The private folder of `bailiwick sandbox`: locks and overlays, of any workspace.
+///
+/// # Errors
+/// No home folder to keep it under, or it belongs to others.
+pub fn sandbox_state(state: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    let here = std::env::current_dir().map_err(|error| ConfigError::new(Path::new("."), error))?;
+    let folder = match state {
+        Some(state) => absolute(&here, state),
+        None => data_folder(Path::new("sandbox"))?.join("sandbox"),
+    };
+    let place = Place { config: PathBuf::new(), state: folder };
+    place.private_state()?;
+    Ok(place.state)
+}
+
+/// Where `state` keeps the overlay `name` of `workspace`.
+///
+/// # Errors
+/// A name that is no plain word.
+pub fn overlay_of(state: &Path, workspace: &Path, name: &str) -> Result<PathBuf, ConfigError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        let why = format!("`{name}`: an overlay's name is letters, digits, `-` and `_`, at most 64");
+        return Err(ConfigError::new(workspace, why));
+    }
+    Ok(state.join("overlays").join(state_name(&workspace.join(FOLDER))).join(name))
 }
 
 /// The user's home folder, from `HOME`.

@@ -5,11 +5,11 @@ use super::lock::{Lock, Reviewed};
 use super::{Definition, definition, propose};
 use crate::adapters::mcp::link::{PAGES_MAX, entries};
 use crate::adapters::mcp::upstream::{Client, Era, INBOX_MESSAGES_MAX, Upstream, UpstreamError};
-use crate::config::Server;
+use crate::config::{Place, Server};
 use crate::wire::frame::Object;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::path::Path;
+
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -66,10 +66,10 @@ impl Change {
 ///
 /// # Errors
 /// [`UpstreamError`].
-pub async fn look(server: &Server, project: &Path) -> Result<Found, UpstreamError> {
+pub async fn look(name: &str, server: &Server, place: &Place) -> Result<Found, UpstreamError> {
     let (inbox, mut ignored) = mpsc::channel(INBOX_MESSAGES_MAX);
     let draining = tokio::spawn(async move { while ignored.recv().await.is_some() {} });
-    let upstream = Upstream::connect(server, project, &Client::surveyor(), Era::Legacy, inbox).await?;
+    let upstream = Upstream::connect(name, server, place, &Client::surveyor(), Era::Legacy, inbox).await?;
     let mut found = Found::default();
     if let Some(text) = upstream.greeting().result.text("instructions") {
         found.instructions = judge::digest::hex(text.as_bytes());

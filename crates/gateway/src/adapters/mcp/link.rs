@@ -150,7 +150,7 @@ impl Link {
             .get(server)
             .ok_or_else(|| UpstreamError::Refused("it is not configured".into()))?;
         let (inbox, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
-        let upstream = Upstream::connect(configured, gate.place.project(), client, prefer, inbox).await?;
+        let upstream = Upstream::connect(server, configured, &gate.place, client, prefer, inbox).await?;
         let link = Self {
             server: server.to_owned(),
             upstream,

@@ -1,11 +1,13 @@
 //! A server that is a program of ours: JSON-RPC lines on its standard streams, its errors in the log.
-//! It gets a bare environment and its own process group, and it dies with the connection.
+//! It runs confined unless the operator switched that off, and it dies with the connection.
 
 use super::{Inbound, UpstreamError, related};
-use crate::config::Server;
+use crate::config::confine::Site;
+use crate::config::{Place, Server};
 use crate::wire::frame::{FRAME_BYTES_MAX, Kind, Object};
-use crate::wire::lines::{self, Line};
+use crate::wire::lines::{self, Line as Text};
 use rustix::process::Pid;
+use sandbox::warden::{self, Line, Order};
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
@@ -24,7 +26,9 @@ const ERROR_LINES_MAX: usize = 200;
 const ERROR_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Requests that may wait on one server at once.
 const WAITING_MAX: usize = 4_096;
-/// Variables of the gate's own environment that a server gets.
+/// How long a confined server's wall may take to stand, in seconds.
+const WALL_SECONDS_MAX: u64 = 30;
+/// Variables of the gate's own environment that an unconfined server gets.
 const PASSED_ON: [&str; 5] = ["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR"];
 
 type Waiting = Mutex<HashMap<u64, oneshot::Sender<Object>>>;
@@ -35,6 +39,14 @@ pub(super) struct Child {
     shared: Arc<Shared>,
     /// Reaped when this is dropped, so its id names no other process before.
     _process: tokio::process::Child,
+    /// A confined server's life hangs on it.
+    _line: Option<Arc<Line>>,
+}
+
+/// What was started, not yet spoken to.
+struct Started {
+    process: tokio::process::Child,
+    line: Option<Arc<Line>>,
 }
 
 struct Shared {
@@ -44,28 +56,21 @@ struct Shared {
 }
 
 impl Child {
-    /// Starts `command` with the environment `server` gives it, in its folder or the `project`.
-    pub(super) fn start(
+    /// Starts `command` of the server configured as `name`.
+    pub(super) async fn start(
+        name: &str,
         command: &[String],
         server: &Server,
-        project: &Path,
+        place: &Place,
         inbox: mpsc::Sender<Inbound>,
     ) -> Result<Self, UpstreamError> {
         let (program, arguments) =
             command.split_first().ok_or_else(|| UpstreamError::Broken("its command is empty".into()))?;
-        let mut process = Command::new(program)
-            .args(arguments)
-            .current_dir(server.cwd.as_deref().unwrap_or(project))
-            .env_clear()
-            .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
-            .envs(&server.env)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .process_group(0)
-            .spawn()
-            .map_err(UpstreamError::Start)?;
+        let Started { mut process, line } = if server.sandbox.enabled {
+            confined(name, command, server, place).await?
+        } else {
+            unconfined(program, arguments, server, place.project())?
+        };
         let stdin = process.stdin.take().expect("stdin was asked to be a pipe");
         let stdout = process.stdout.take().expect("stdout was asked to be a pipe");
         let stderr = process.stderr.take().expect("stderr was asked to be a pipe");
@@ -73,7 +78,7 @@ impl Child {
         let shared = Arc::new(Shared { waiting: Mutex::default(), alive: AtomicBool::new(true), group });
         tokio::spawn(read(stdout, shared.clone(), inbox));
         tokio::spawn(log(stderr, program.clone()));
-        Ok(Self { stdin: tokio::sync::Mutex::new(stdin), shared, _process: process })
+        Ok(Self { stdin: tokio::sync::Mutex::new(stdin), shared, _process: process, _line: line })
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -123,6 +128,84 @@ impl Drop for Child {
     }
 }
 
+/// An ordinary process of the gate's user, because the operator wants it so.
+fn unconfined(
+    program: &str,
+    arguments: &[String],
+    server: &Server,
+    project: &Path,
+) -> Result<Started, UpstreamError> {
+    let process = Command::new(program)
+        .args(arguments)
+        .current_dir(server.cwd.as_deref().unwrap_or(project))
+        .env_clear()
+        .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(&server.env)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .process_group(0)
+        .spawn()
+        .map_err(UpstreamError::Start)?;
+    Ok(Started { process, line: None })
+}
+
+/// A process behind a wall, with a home of its own that it finds again.
+async fn confined(
+    name: &str,
+    command: &[String],
+    server: &Server,
+    place: &Place,
+) -> Result<Started, UpstreamError> {
+    let refuse = |why: String| UpstreamError::Unconfined(why);
+    let home = place.home_of(name);
+    place.make_private(&home).map_err(|error| refuse(error.to_string()))?;
+    let hidden = [place.config.clone(), place.state.clone()];
+    let site = Site {
+        workspace: place.project(),
+        home: Some(&home),
+        overlay: &place.overlay(name),
+        hidden: &hidden,
+    };
+    let profile = server.sandbox.profile(site, command, &server.env).map_err(refuse)?;
+    for path in server.sandbox.unseen(&profile, command) {
+        tracing::warn!(
+            "server `{name}` names {path}, which it cannot see; add it to `read` or `write` of [server.{name}.sandbox]"
+        );
+    }
+    let network = profile.network;
+    let order = Order {
+        command: sandbox::Command {
+            program: command[0].clone(),
+            arguments: command[1..].to_vec(),
+            cwd: server.cwd.clone(),
+        },
+        profile,
+        state: place.state.clone(),
+    };
+    let (mut warden, line) =
+        warden::command(Path::new("/proc/self/exe"), &["warden"]).map_err(UpstreamError::Start)?;
+    warden.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Command::from(warden);
+    let process = process.process_group(0).spawn().map_err(UpstreamError::Start)?;
+    let line = Arc::new(line);
+    let waiting = line.clone();
+    let ready = tokio::task::spawn_blocking(move || {
+        waiting.give(&order).map_err(|error| error.to_string())?;
+        waiting.ready(network).map_err(|error| error.to_string())
+    });
+    let standing = tokio::time::timeout(Duration::from_secs(WALL_SECONDS_MAX), ready)
+        .await
+        .map_err(|_| UpstreamError::Silent(WALL_SECONDS_MAX))?
+        .map_err(|_| UpstreamError::Gone)?
+        .map_err(refuse)?;
+    let held: Vec<String> =
+        standing.layers.held.iter().map(|(layer, how)| format!("{layer}: {how}")).collect();
+    tracing::info!("server `{name}` is confined: {}", held.join("; "));
+    Ok(Started { process, line: Some(line) })
+}
+
 struct Forget<'a> {
     shared: &'a Shared,
     id: u64,
@@ -153,12 +236,12 @@ async fn read(stdout: impl AsyncRead + Unpin, shared: Arc<Shared>, inbox: mpsc::
     let mut reader = BufReader::with_capacity(64 * 1024, stdout);
     loop {
         let line = match lines::next(&mut reader, FRAME_BYTES_MAX).await {
-            Ok(Line::Whole(line)) => line,
-            Ok(Line::TooLong) => {
+            Ok(Text::Whole(line)) => line,
+            Ok(Text::TooLong) => {
                 tracing::warn!("a server sent a message over {FRAME_BYTES_MAX} bytes; it was dropped");
                 continue;
             }
-            Ok(Line::End) | Err(_) => break,
+            Ok(Text::End) | Err(_) => break,
         };
         let message =
             match Object::parse(&line).and_then(|message| message.kind().map(|kind| (message, kind))) {
@@ -196,13 +279,13 @@ async fn log(stderr: impl AsyncRead + Unpin, program: String) {
     let mut kept = 0;
     loop {
         match lines::next(&mut reader, ERROR_LINE_BYTES_MAX).await {
-            Ok(Line::Whole(line)) if kept < ERROR_LINES_MAX => {
+            Ok(Text::Whole(line)) if kept < ERROR_LINES_MAX => {
                 kept += 1;
                 tracing::info!(target: "server", "{program}: {}", String::from_utf8_lossy(&line).escape_debug());
             }
             // A flood is read and thrown away, so that the server is never blocked by it.
-            Ok(Line::Whole(_) | Line::TooLong) => {}
-            Ok(Line::End) | Err(_) => return,
+            Ok(Text::Whole(_) | Text::TooLong) => {}
+            Ok(Text::End) | Err(_) => return,
         }
     }
 }

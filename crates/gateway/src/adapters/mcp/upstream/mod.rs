@@ -4,10 +4,9 @@
 mod child;
 mod remote;
 
-use crate::config::{Reach, Server};
+use crate::config::{Place, Reach, Server};
 use crate::wire::frame::{self, Extensions, Object, raw};
 use serde_json::value::RawValue;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -125,6 +124,9 @@ pub enum UpstreamError {
     /// The program cannot be started.
     #[error("the server's program cannot be started: {0}")]
     Start(std::io::Error),
+    /// It cannot be confined as configured, so it does not run.
+    #[error("the server cannot be confined: {0}")]
+    Unconfined(String),
     /// It ended, or closed its streams.
     #[error("the server has ended")]
     Gone,
@@ -153,7 +155,11 @@ impl UpstreamError {
     pub fn is_ambiguous(&self) -> bool {
         match self {
             Self::Gone | Self::Silent(_) | Self::Broken(_) | Self::Unreachable(_) => true,
-            Self::Start(_) | Self::Unauthorized(_) | Self::SessionGone | Self::Refused(_) => false,
+            Self::Start(_)
+            | Self::Unconfined(_)
+            | Self::Unauthorized(_)
+            | Self::SessionGone
+            | Self::Refused(_) => false,
         }
     }
 }
@@ -172,14 +178,15 @@ enum Wire {
 }
 
 impl Upstream {
-    /// Connects to `server` on behalf of `client`, in the era it `prefer`s where the server speaks both.
+    /// Connects to `server`, which is configured as `name`, on behalf of `client`, in the era it `prefer`s where the server speaks both.
     /// What the server sends by itself goes to `inbox`.
     ///
     /// # Errors
     /// [`UpstreamError`].
     pub async fn connect(
+        name: &str,
         server: &Server,
-        project: &Path,
+        place: &Place,
         client: &Client,
         prefer: Era,
         inbox: mpsc::Sender<Inbound>,
@@ -195,9 +202,9 @@ impl Upstream {
             let live = match wire.take() {
                 Some(live) => live,
                 None => match reach {
-                    Reach::Command(command) => {
-                        Wire::Child(Box::new(child::Child::start(command, server, project, inbox.clone())?))
-                    }
+                    Reach::Command(command) => Wire::Child(Box::new(
+                        child::Child::start(name, command, server, place, inbox.clone()).await?,
+                    )),
                     Reach::Url(url) => Wire::Remote(remote::Remote::new(url, server, inbox.clone())?),
                 },
             };
@@ -215,6 +222,7 @@ impl Upstream {
                 }
                 Err(
                     error @ (UpstreamError::Start(_)
+                    | UpstreamError::Unconfined(_)
                     | UpstreamError::Unauthorized(_)
                     | UpstreamError::Unreachable(_)),
                 ) => {

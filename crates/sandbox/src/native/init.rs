@@ -1,0 +1,423 @@
+//! The first process inside: it builds the wall around itself, then starts programs in it and buries the dead.
+//! It never returns to what the program was doing before the fork, and keeps nothing of the caller's.
+
+use super::control::{Control, Report, Request};
+use super::identity::Identity;
+use super::mounts::{Plan, Trees};
+use super::{network, privileges};
+use crate::layer::{Layer, Layers, Unenforceable};
+use crate::profile::{Command, End, Limit, Limits, Network, Profile};
+use crate::sys::{self, Fork};
+use crate::view;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+
+/// Where the control socket stands once everything else is closed.
+const CONTROL: i32 = 3;
+/// How often memory is counted where no cgroup bounds it, in milliseconds.
+const MEMORY_LOOK_MS: i64 = 25;
+/// How often processes are counted, in milliseconds.
+const PROCESSES_LOOK_MS: i64 = 1_000;
+
+/// Where a shell may write the folder it ended in.
+pub(super) const PLACE: &str = "/run/place";
+/// Longest such folder, in bytes.
+const PLACE_BYTES_MAX: u64 = 4_096;
+
+/// All that the first process needs to know.
+pub(super) struct Setup<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) identity: Identity,
+    pub(super) plan: Plan<'a>,
+    pub(super) trees: Option<Trees>,
+    pub(super) writable: Vec<PathBuf>,
+    /// Layers that are made outside.
+    pub(super) layers: Layers,
+    /// No cgroup bounds memory; it is counted here.
+    pub(super) memory_watched: bool,
+}
+
+enum Failure {
+    Refused(Unenforceable),
+    Failed(String),
+    /// The caller is gone.
+    Alone,
+}
+
+impl From<Unenforceable> for Failure {
+    fn from(refusal: Unenforceable) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<rustix::io::Errno> for Failure {
+    fn from(error: rustix::io::Errno) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Does all of it, and ends this process.
+pub(super) fn main(setup: Setup<'_>, control: Control) -> ! {
+    // A panic's backtrace would be the caller's business; here it ends the sandbox.
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| inside(setup, control)));
+    sys::exit_now(i32::from(ended.is_err()));
+}
+
+fn inside(setup: Setup<'_>, control: Control) {
+    let limits = setup.profile.limits.clone();
+    let environment = environment(setup.profile);
+    let home = setup.profile.workspace.as_ref().map_or(PathBuf::from(view::HOME), |it| it.path.clone());
+    let memory_watched = setup.memory_watched;
+    let (layers, sockets) = match wall(setup, &control) {
+        Ok(made) => made,
+        Err(failure) => {
+            let report = match failure {
+                Failure::Refused(refusal) => Report::Refused(refusal),
+                Failure::Failed(why) => Report::Failed(why),
+                Failure::Alone => return,
+            };
+            // Where nobody listens any more, nobody needs to know.
+            let _ = control.send(&report, &[]);
+            return;
+        }
+    };
+    if control.send(&Report::Ready(layers), &[]).is_err() {
+        return;
+    }
+    if let Some(sockets) = sockets
+        && sockets.send(control.as_fd()).is_err()
+    {
+        return;
+    }
+    let Ok(control) = keep_only(control) else { return };
+    let mut inside =
+        Inside { control, limits, environment, home, memory_watched, running: None, told: false };
+    // The socket's end is the sandbox's end.
+    let _ = inside.serve();
+}
+
+/// Everything between a fresh clone and a closed door, in the order that lets each step still happen.
+fn wall(setup: Setup<'_>, control: &Control) -> Result<(Layers, Option<network::Sockets>), Failure> {
+    let Setup { profile, identity, plan, trees, mut writable, mut layers, memory_watched } = setup;
+    match control.receive::<Request>()? {
+        Some((Request::Begin, _)) => {}
+        _ => return Err(Failure::Alone),
+    }
+    identity.assume()?;
+    // Becoming another user cleared both of these.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+    rustix::process::setsid()?;
+    rustix::system::sethostname(view::HOST_NAME.as_bytes())?;
+    privileges::forget_keys()?;
+
+    let sockets = match profile.network {
+        Network::Host => None,
+        own => network::raise(own == Network::Captured)
+            .map_err(|error| Unenforceable { layer: Layer::Capture, found: error.to_string() })?,
+    };
+    match sockets.as_ref().map(|sockets| sockets.mechanism) {
+        None => {}
+        Some(mechanism @ network::Mechanism::Redirect) => {
+            layers.held.insert(Layer::Capture, mechanism.to_string());
+        }
+        Some(mechanism @ network::Mechanism::Ports { .. }) => {
+            let found = mechanism.to_string();
+            if !profile.waived.contains(&Layer::Capture) {
+                return Err(Unenforceable { layer: Layer::Capture, found }.into());
+            }
+            layers.waived.insert(Layer::Capture, found);
+        }
+    }
+    plan.enter(trees)?;
+    layers.held.insert(Layer::Root, "own root, cut-loose mounts".to_owned());
+    layers.held.insert(Layer::Proc, "subset=pid".to_owned());
+
+    privileges::drop_capabilities()?;
+    layers
+        .held
+        .insert(Layer::Privileges, "no capabilities, no_new_privs, own session and keyring".to_owned());
+    writable.extend(privileges::standing_writable());
+    match privileges::lock_paths(&writable) {
+        Ok(version) => drop(layers.held.insert(Layer::Landlock, version)),
+        Err(refusal) if profile.waived.contains(&Layer::Landlock) => {
+            layers.waived.insert(Layer::Landlock, refusal.found);
+        }
+        Err(refusal) => return Err(refusal.into()),
+    }
+    let filter = privileges::filter_system_calls(memory_watched)?;
+    layers.held.insert(Layer::Seccomp, filter);
+    // What this process holds, the others inside, who are the same user, must not read.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok((layers, sockets))
+}
+
+/// Closes everything but the control socket; standard streams become `/dev/null`.
+fn keep_only(control: Control) -> io::Result<Control> {
+    let control: OwnedFd = control.into();
+    let nothing = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&nothing)?;
+    rustix::stdio::dup2_stdout(&nothing)?;
+    rustix::stdio::dup2_stderr(&nothing)?;
+    if control.as_raw_fd() != CONTROL {
+        // Descriptor 3 may be anything of the caller's; closing it first makes the duplicate land there.
+        sys::close_range(3, 3, 0)?;
+        let moved = rustix::io::fcntl_dupfd_cloexec(&control, CONTROL)?;
+        debug_assert_eq!(moved.as_raw_fd(), CONTROL);
+        std::mem::forget(moved);
+        std::mem::forget(control);
+    } else {
+        std::mem::forget(control);
+    }
+    std::mem::forget(nothing);
+    sys::close_range(4, u32::MAX, 0)?;
+    Ok(Control::from_descriptor(sys::adopt(CONTROL)))
+}
+
+struct Inside {
+    control: Control,
+    limits: Limits,
+    environment: BTreeMap<String, String>,
+    home: PathBuf,
+    memory_watched: bool,
+    running: Option<Pid>,
+    /// The caller knows that the bound on processes was reached.
+    told: bool,
+}
+
+impl Inside {
+    fn serve(&mut self) -> io::Result<()> {
+        let deaths = sys::signals_as_descriptor(&[libc::SIGCHLD])?;
+        let look_ms = if self.memory_watched { MEMORY_LOOK_MS } else { PROCESSES_LOOK_MS };
+        loop {
+            let mut ready = [PollFd::new(&self.control, PollFlags::IN), PollFd::new(&deaths, PollFlags::IN)];
+            let wait = Timespec { tv_sec: look_ms / 1_000, tv_nsec: look_ms % 1_000 * 1_000_000 };
+            let idle = rustix::event::poll(&mut ready, Some(&wait).filter(|_| self.running.is_some()));
+            match idle {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let [asked, died] = ready.map(|fd| !fd.revents().is_empty());
+            if idle == Ok(0) {
+                self.look()?;
+            }
+            if died {
+                while sys::next_signal(deaths.as_fd()).is_some() {}
+                self.bury()?;
+            }
+            if asked {
+                match self.control.receive::<Request>()? {
+                    None => return Ok(()),
+                    Some((Request::Execute { command, terminal }, streams)) => {
+                        self.execute(&command, terminal, streams)?;
+                    }
+                    Some((Request::Signal(signal), _)) => self.signal(signal),
+                    Some((Request::Begin, _)) => {}
+                }
+            }
+        }
+    }
+
+    fn execute(&mut self, command: &Command, terminal: [bool; 3], streams: Vec<OwnedFd>) -> io::Result<()> {
+        match self.start(command, terminal, streams) {
+            Ok((pid, shown)) => {
+                self.running = Some(pid);
+                let descriptors: Vec<_> = shown.iter().map(AsFd::as_fd).collect();
+                self.control.send(&Report::Started, &descriptors)
+            }
+            Err(error) => {
+                let number = error.raw_os_error().unwrap_or(libc::EIO);
+                self.control.send(&Report::NotStarted(number), &[])
+            }
+        }
+    }
+
+    /// The new program's id, and the terminal's other side where it got one.
+    fn start(
+        &self,
+        command: &Command,
+        terminal: [bool; 3],
+        streams: Vec<OwnedFd>,
+    ) -> io::Result<(Pid, Option<OwnedFd>)> {
+        let [input, output, error] =
+            <[OwnedFd; 3]>::try_from(streams).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+        let mut streams = [input, output, error];
+        let mut shown = None;
+        if terminal.contains(&true) {
+            let flags = rustix::pty::OpenptFlags::RDWR
+                | rustix::pty::OpenptFlags::NOCTTY
+                | rustix::pty::OpenptFlags::CLOEXEC;
+            let ours = rustix::pty::openpt(flags)?;
+            rustix::pty::unlockpt(&ours)?;
+            let theirs = rustix::pty::ioctl_tiocgptpeer(&ours, flags)?;
+            for (stream, _) in streams.iter_mut().zip(terminal).filter(|(_, wanted)| *wanted) {
+                *stream = theirs.try_clone()?;
+            }
+            shown = Some(ours);
+        }
+        let (mut failed, failing) = io::pipe()?;
+        match sys::fork_into(0)? {
+            Fork::Child => {
+                let error = self.become_program(command, terminal, &streams);
+                let number = error.raw_os_error().unwrap_or(libc::EIO);
+                let _ = (&failing).write_all(&number.to_ne_bytes());
+                sys::exit_now(127)
+            }
+            Fork::Parent { pid, .. } => {
+                drop(failing);
+                let mut number = Vec::new();
+                failed.read_to_end(&mut number)?;
+                match <[u8; 4]>::try_from(number) {
+                    Err(_) => Ok((pid, shown)),
+                    Ok(number) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number))),
+                }
+            }
+        }
+    }
+
+    /// Executes the program in this process; returns why that failed.
+    fn become_program(&self, command: &Command, terminal: [bool; 3], streams: &[OwnedFd; 3]) -> io::Error {
+        let prepared = || -> io::Result<()> {
+            rustix::process::setsid()?;
+            if let Some((stream, _)) = streams.iter().zip(terminal).find(|(_, wanted)| *wanted) {
+                rustix::process::ioctl_tiocsctty(stream)?;
+            }
+            let [input, output, error] = streams;
+            rustix::stdio::dup2_stdin(input)?;
+            rustix::stdio::dup2_stdout(output)?;
+            rustix::stdio::dup2_stderr(error)?;
+            rustix::process::chdir(command.cwd.as_ref().unwrap_or(&self.home))?;
+            rustix::process::umask(Mode::from_raw_mode(0o022));
+            sys::default_signals();
+            sys::close_on_exec_from(3)?;
+            privileges::bound(&self.limits, self.memory_watched)
+        };
+        if let Err(error) = prepared() {
+            return error;
+        }
+        std::process::Command::new(&command.program)
+            .args(&command.arguments)
+            .env_clear()
+            .envs(&self.environment)
+            .exec()
+    }
+
+    fn signal(&self, signal: i32) {
+        if let (Some(pid), Some(signal)) = (self.running, Signal::from_named_raw(signal)) {
+            // The program leads its own group; who left the group is not asked.
+            let _ = rustix::process::kill_process_group(pid, signal);
+        }
+    }
+
+    fn bury(&mut self) -> io::Result<()> {
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            if Some(pid) == self.running {
+                self.running = None;
+                let end = match status.terminating_signal() {
+                    Some(signal) => End::Signalled(signal),
+                    None => End::Exited(status.exit_status().unwrap_or(255)),
+                };
+                self.control.send(&Report::Ended { end, place: last_place() }, &[])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what no cgroup counts here.
+    fn look(&mut self) -> io::Result<()> {
+        let spent = Spent::now();
+        if self.memory_watched && spent.resident_bytes > self.limits.memory_bytes {
+            // Pages shared between processes were counted once for each; count them properly before ending anything.
+            if Spent::proportional_bytes() > self.limits.memory_bytes {
+                self.control.send(&Report::Reached(Limit::Memory), &[])?;
+                sys::kill_everyone();
+            }
+        }
+        if !self.told && spent.tasks + 1 >= u64::from(self.limits.processes) {
+            self.told = true;
+            self.control.send(&Report::Reached(Limit::Processes), &[])?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a shell says it was when it ended, if it does.
+fn last_place() -> Option<PathBuf> {
+    let mut text = Vec::new();
+    let file =
+        rustix::fs::open(PLACE, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty()).ok()?;
+    std::fs::File::from(file).take(PLACE_BYTES_MAX).read_to_end(&mut text).ok()?;
+    let text = String::from_utf8(text).ok()?;
+    Some(PathBuf::from(text.trim_end_matches('\n'))).filter(|place| place.is_absolute())
+}
+
+/// What all processes inside use together.
+struct Spent {
+    resident_bytes: u64,
+    tasks: u64,
+}
+
+impl Spent {
+    fn now() -> Self {
+        let page = u64::try_from(rustix::param::page_size()).unwrap_or(4_096);
+        let mut spent = Self { resident_bytes: 0, tasks: 0 };
+        for_each_process(|folder| {
+            let Ok(stat) = std::fs::read_to_string(folder.join("stat")) else { return };
+            // The name, in parentheses, may hold anything; fields after it are counted from state, which is the third.
+            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+            let number =
+                |index: usize| fields.get(index - 3).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+            spent.tasks += number(20);
+            spent.resident_bytes += number(24) * page;
+        });
+        spent
+    }
+
+    fn proportional_bytes() -> u64 {
+        let mut bytes = 0;
+        for_each_process(|folder| {
+            let Ok(rollup) = std::fs::read_to_string(folder.join("smaps_rollup")) else { return };
+            let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+            let kilobytes = pss.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+            bytes += kilobytes.unwrap_or(0) * 1_024;
+        });
+        bytes
+    }
+}
+
+fn for_each_process(mut look: impl FnMut(&std::path::Path)) {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()) {
+            look(&entry.path());
+        }
+    }
+}
+
+/// The profile's environment, with the few variables every program expects.
+fn environment(profile: &Profile) -> BTreeMap<String, String> {
+    let standing = [
+        ("HOME", view::HOME),
+        ("LOGNAME", view::USER_NAME),
+        ("PATH", view::PATH),
+        ("SHELL", "/bin/bash"),
+        ("TMPDIR", "/tmp"),
+        ("USER", view::USER_NAME),
+    ];
+    let mut environment: BTreeMap<String, String> =
+        standing.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    environment.extend(profile.environment.clone());
+    environment
+}
