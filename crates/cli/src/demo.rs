@@ -4,7 +4,8 @@
 use crate::{NotEnforceable, Outcome, journal as history, serve, terminal};
 use anyhow::Context;
 use gateway::adapters::mcp::{downstream::Endpoint, stdio};
-use gateway::config::{Config, Place, Server as Configured};
+use gateway::config::confine::Access;
+use gateway::config::{Config, Confinement, Place, Server as Configured};
 use gateway::gate::Gate;
 use gateway::inventory::lock::Lock;
 use gateway::inventory::survey;
@@ -189,7 +190,11 @@ async fn configure(place: &Place, desk: &Path) -> anyhow::Result<()> {
     for server in Server::ALL {
         let command =
             [&program, "demo-server", server.name(), "--db", &desk.display().to_string()].map(str::to_owned);
-        let configured = Configured { command: command.into(), ..Configured::default() };
+        let configured = Configured {
+            command: command.into(),
+            sandbox: Confinement { workspace: Access::ReadWrite, ..Confinement::default() },
+            ..Configured::default()
+        };
         let found = survey::look(server.name(), &configured, place).await?;
         for change in survey::changes(&lock, server.name(), &found) {
             survey::accept(&mut lock, server.name(), &change);

@@ -3,7 +3,8 @@
 
 use crate::{Outcome, terminal};
 use anyhow::Context;
-use gateway::config::{Config, Place, Reach, Server, clients, place, usable_name};
+use gateway::config::confine::{Access, Reachable};
+use gateway::config::{Config, Confinement, Place, Reach, Server, clients, place, usable_name};
 use gateway::inventory::lock::Lock;
 use gateway::inventory::survey;
 use judge::request::command;
@@ -11,7 +12,7 @@ use judge::shape::Kind;
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -21,6 +22,15 @@ pub(crate) struct Args {
     /// Also this server: NAME=URL or NAME='COMMAND ARGUMENTS'; then no client files are searched
     #[arg(long = "server", value_name = "NAME=WHERE")]
     servers: Vec<String>,
+    /// Show this to every command, besides what its arguments name
+    #[arg(long, value_name = "PATH")]
+    read: Vec<PathBuf>,
+    /// Show this to every command, and let it be changed
+    #[arg(long, value_name = "PATH")]
+    write: Vec<PathBuf>,
+    /// Let every command change the project
+    #[arg(long)]
+    write_project: bool,
     /// Leave out Claude Code's built-in tools
     #[arg(long)]
     no_claude_code: bool,
@@ -57,6 +67,10 @@ pub(crate) fn run(dir: Option<&Path>, state: Option<&Path>, args: Args) -> anyho
             terminal::coloured(&name, 1),
             terminal::safe(&whereabouts(&server))
         ));
+        let server = Server { sandbox: proposed(&server, &place, &args), ..server };
+        if let Ok(Reach::Command(_)) = server.reach() {
+            terminal::say(&format!("  {}", terminal::safe(&walls(&server.sandbox))));
+        }
         lock.servers.entry(name.clone()).or_default();
         match runtime.block_on(survey::look(&name, &server, &place)) {
             Ok(found) => {
@@ -150,6 +164,63 @@ fn words(line: &str) -> anyhow::Result<Vec<String>> {
             Ok(plain)
         }
     }
+}
+
+/// Programs that fetch what they run before they run it.
+const FETCHING: [&str; 9] = ["npx", "npm", "pnpm", "yarn", "bunx", "uvx", "uv", "pipx", "docker"];
+
+/// What a command needs, as far as its words say: folders it names can be changed, and one that fetches programs gets the
+/// network. The operator reads all of it in the configuration.
+fn proposed(server: &Server, place: &Place, args: &Args) -> Confinement {
+    let mut sandbox = server.sandbox.clone();
+    sandbox.read.extend(args.read.iter().cloned());
+    sandbox.write.extend(args.write.iter().cloned());
+    if args.write_project {
+        sandbox.workspace = Access::ReadWrite;
+    }
+    let Ok(Reach::Command(command)) = server.reach() else { return sandbox };
+    for word in command.iter().skip(1).filter(|word| word.starts_with(['/', '.'])) {
+        let Ok(path) = place.project().join(word).canonicalize() else { continue };
+        if path.is_dir() && path.starts_with(place.project()) {
+            sandbox.workspace = Access::ReadWrite;
+        } else if path.is_dir() && Path::new(word).is_absolute() {
+            sandbox.write.push(path);
+        }
+    }
+    let program = Path::new(&command[0]).file_name().unwrap_or_default();
+    if FETCHING.iter().any(|fetching| program == *fetching) {
+        sandbox.network = Reachable::Host;
+    }
+    sandbox
+}
+
+/// The walls of a command, in a line.
+fn walls(sandbox: &Confinement) -> String {
+    if !sandbox.enabled {
+        return "not confined".to_owned();
+    }
+    let project = match sandbox.workspace {
+        Access::None => "does not see the project",
+        Access::ReadOnly => "reads the project",
+        Access::ReadWrite => "changes the project",
+        Access::Overlay => "changes a copy of the project",
+    };
+    let list = |what: &str, paths: &[PathBuf]| match paths {
+        [] => String::new(),
+        paths => {
+            let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+            format!("; {what} {}", paths.join(", "))
+        }
+    };
+    let network = match sandbox.network {
+        Reachable::None => "no network",
+        Reachable::Host => "the host's network, because it fetches what it runs",
+    };
+    format!(
+        "confined: {project}{}{}; {network}",
+        list("reads", &sandbox.read),
+        list("changes", &sandbox.write)
+    )
 }
 
 fn whereabouts(server: &Server) -> String {

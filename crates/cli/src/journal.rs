@@ -279,6 +279,10 @@ pub(crate) fn line(index: u64, record: &Record) -> String {
         Body::Reviewed { server, tool, by, .. } => format!("review  {server}/{tool} by {by}"),
         Body::Sensed { tool, .. } => format!("        the client's hook saw {tool} coming"),
         Body::Prompt { bytes, .. } => format!("prompt  {bytes} bytes from the user"),
+        Body::Confined { server, how } => {
+            let layers: Vec<&str> = how.layers.keys().map(String::as_str).collect();
+            format!("wall    {server}: {}", layers.join(", "))
+        }
         Body::Alert { rule, detail, .. } => format!("alert   {rule}: {detail}"),
     };
     format!("{head}{}", terminal::safe(&text))

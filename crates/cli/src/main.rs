@@ -81,6 +81,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run a permitted shell command of Claude Code behind the wall
+    #[command(hide = true)]
+    Shell {
+        /// The call's name in the journal
+        call: String,
+    },
     /// Confine one program for a gate
     #[command(hide = true)]
     Warden,
@@ -150,6 +156,7 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         Command::Hook { action: None } => relay::hook(line.dir.as_deref(), line.state.as_deref()),
         Command::Hook { action: Some(relay::HookAction::Settings) } => relay::print_settings(&place()?),
         Command::Sandbox(args) => sandbox::run(line.state.as_deref(), args),
+        Command::Shell { call } => sandbox::shell(&place()?, &call),
         Command::Warden => Ok(sandbox::serve()),
         Command::Decide(args) => decide::run(&place()?, &args),
         Command::Approvals { action } => approvals::run(&place()?, action),

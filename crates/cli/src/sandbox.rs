@@ -1,12 +1,14 @@
 //! `bailiwick sandbox`: one command behind the wall, in any folder, and what its overlay changed.
 //! It asks no gate and records nothing; what it confines is as confined as a server of the gate.
 
-use crate::{Outcome, terminal};
+use crate::{Outcome, relay, terminal};
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use gateway::config::Confinement;
 use gateway::config::confine::{self, Access, Reachable, Site};
-use gateway::config::place;
+use gateway::config::{Place, place};
+use gateway::wire::control::Control;
+use gateway::wire::record::Confined;
 use sandbox::overlay::{Allow, Applied, Kind, Node, Overlay, Selection, shown};
 use sandbox::warden::{self, Order};
 use sandbox::{Layer, RunError, Sandbox};
@@ -352,6 +354,35 @@ fn folder(named: Option<&Path>) -> anyhow::Result<PathBuf> {
 /// Runs one program as the child of a gate, which gives the order over descriptor 3.
 pub(crate) fn serve() -> Outcome {
     Outcome::Ended(warden::serve())
+}
+
+/// Fetches the permitted command `call` from the gate and runs it. Where it ended is said on descriptor 4, if that is open,
+/// for the client's shell to go there.
+pub(crate) fn shell(gate: &Place, call: &str) -> anyhow::Result<Outcome> {
+    let order = relay::ask(gate, Control::Fetch(call.to_owned()))?;
+    let order: Order = serde_json::from_value(order).context("the gate's order cannot be read")?;
+    let backend = gateway::config::Config::load(&gate.config)?.shell.backend;
+    let outcome = match confine::run(&backend, &order) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            terminal::complain(&format!("bailiwick: {error}"));
+            return Ok(Outcome::Ended(warden::refusal_status(&error)));
+        }
+    };
+    for limit in &outcome.reached {
+        terminal::complain(&format!("bailiwick: the limit on {limit} was reached"));
+    }
+    // A record that cannot be completed says so itself when its receipt is closed.
+    drop(relay::ask(gate, Control::Ran { call: call.to_owned(), how: Confined::from(&outcome) }));
+    let stays = |place: &PathBuf| {
+        let workspace = order.profile.workspace.as_ref();
+        let inside = workspace.is_some_and(|workspace| place.starts_with(&workspace.path));
+        inside && place.canonicalize().is_ok_and(|real| real == *place && real.is_dir())
+    };
+    if let Some(place) = outcome.place.as_ref().filter(|place| stays(place)) {
+        drop(std::fs::write("/proc/self/fd/4", place.as_os_str().as_bytes()));
+    }
+    Ok(Outcome::Ended(warden::status(&outcome.end)))
 }
 
 /// The layers of the wall on this host: what each buys, and for the first that cannot be made, the remedy.

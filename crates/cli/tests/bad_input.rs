@@ -510,7 +510,6 @@ impl Drop for Small {
 #[test]
 fn a_full_disk_denies_and_what_was_recorded_still_verifies() {
     let project = Project::new(POLICY);
-    std::fs::create_dir(project.state()).expect("a fresh folder");
     let Some(_small) = Small::mount(&project.state()) else {
         eprintln!(
             "skipped a_full_disk_denies_and_what_was_recorded_still_verifies: mounting is not allowed here"

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Client, Gate, ran, words};
-use gateway::config::{Config, Server};
+use gateway::config::{Config, Confinement, Server};
 use gateway::inventory::lock::{Lock, Reviewed, Word};
 use gateway::inventory::{Definition, ReviewedServer};
 use judge::case::{Case, CaseFile, Scene};
@@ -116,7 +116,12 @@ impl World {
             std::fs::write(folder.join("tools.json"), json!(tools).to_string()).expect("its tools");
             common::fixture::install(&folder);
             let command = vec!["/bin/sh".to_owned(), folder.join("serve.sh").display().to_string()];
-            config.server.insert(server, Server { command, ..Server::default() });
+            let sandbox = Confinement {
+                read: vec![common::fixture::program()],
+                write: vec![folder],
+                ..Confinement::default()
+            };
+            config.server.insert(server, Server { command, sandbox, ..Server::default() });
         }
         self.configure(config, &Scene::default());
     }

@@ -17,9 +17,21 @@ when { context.args.command.program == "make" && !context.args.command.opaque &&
 
 fn project() -> Project {
     let project = Project::bare();
-    let init = project.run(&["init", "--yes", "--server", &format!("fix={}", project.server_command())]);
+    let init = project.run(&[
+        "init",
+        "--yes",
+        "--write-project",
+        "--read",
+        &common::fixture::program().display().to_string(),
+        "--server",
+        &format!("fix={}", project.server_command()),
+    ]);
     assert_eq!(init.code, 0, "{init:?}");
     project.only_policy(POLICY);
+    // Commands behind the wall are tested in shell.rs; here the client runs them itself.
+    let config = project.config().join("bailiwick.toml");
+    let text = std::fs::read_to_string(&config).expect("a configuration");
+    std::fs::write(&config, text + "\n[shell]\nenabled = false\n").expect("the configuration");
     project
 }
 

@@ -192,6 +192,7 @@ fn a_real_server_is_reviewed_and_served_by_init_and_serve_alone() {
         "init",
         "--yes",
         "--no-claude-code",
+        "--write-project",
         "--server",
         &server("crm"),
         "--server",

@@ -32,9 +32,12 @@ fn exchange(said: &[&str]) -> (String, String) {
         command.args(args).current_dir(at("project")).env("BAILIWICK_STATE", at("state"));
         command
     };
+    std::fs::write(at("seen"), "").expect("an empty file");
+    let seen = at("seen").display().to_string();
     let server = format!("t=sh {}", at("server.sh").display());
-    let init =
-        bailiwick(&["init", "--yes", "--no-claude-code", "--server", &server]).output().expect("it runs");
+    let init = bailiwick(&["init", "--yes", "--no-claude-code", "--write", &seen, "--server", &server])
+        .output()
+        .expect("it runs");
     assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
     std::fs::write(at("project/.bailiwick/policy/99-all.cedar"), "permit (principal, action, resource);")
         .expect("the policy is written");

@@ -75,7 +75,7 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, url: String, stream: Uni
             _ = lines::next(&mut reader, CONTROL_BYTES_MAX) => return,
         },
         Ok(Opening::Control(control)) => {
-            let reply = answer(&gate, &url, control).await;
+            let reply = answer(&gate, &hooks, &url, control).await;
             serde_json::to_string(&reply.unwrap_or_else(Reply::Error)).unwrap_or_default()
         }
         Err(error) => serde_json::to_string(&Reply::Error(format!("the request cannot be read: {error}")))
@@ -84,7 +84,7 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, url: String, stream: Uni
     drop(writer.write_all(format!("{answer}\n").as_bytes()).await.and(writer.shutdown().await));
 }
 
-async fn answer(gate: &Gate, url: &str, control: Control) -> Result<Reply, String> {
+async fn answer(gate: &Gate, hooks: &Hooks, url: &str, control: Control) -> Result<Reply, String> {
     let approvers = &gate.approvers;
     match control {
         Control::Status => told(Ok::<_, String>(status(gate, url))),
@@ -92,6 +92,11 @@ async fn answer(gate: &Gate, url: &str, control: Control) -> Result<Reply, Strin
         Control::Approval(id) => told(approvers.show(&id)),
         Control::Grant { id, by } => told(approvers.answer(&id, Event::Grant { by }).await),
         Control::Refuse { id, by, reason } => told(approvers.answer(&id, Event::Refuse { by, reason }).await),
+        Control::Fetch(call) => told(hooks.fetch(&call)),
+        Control::Ran { call, how } => {
+            hooks.ran(&call, how);
+            told(Ok::<_, String>(()))
+        }
         Control::Reload => told(gate.reload().await.map(|()| status(gate, url))),
     }
 }

@@ -7,7 +7,7 @@ use crate::gate::Gate;
 use crate::history::History;
 use crate::pipeline::Stop;
 use crate::session::Session;
-use crate::wire::record::{Body, Decided as DecidedRecord, Status};
+use crate::wire::record::{Body, Confined, Decided as DecidedRecord, Status};
 use judge::filter::{Release, Withheld, recordable};
 use judge::permit::{Decided, Permit};
 use judge::policy::Verdict;
@@ -138,6 +138,7 @@ pub struct Receipt {
     session: String,
     call: String,
     begun: Instant,
+    confined: Option<Confined>,
     closed: bool,
 }
 
@@ -149,6 +150,7 @@ impl Receipt {
             session: session.id().to_owned(),
             call: call.to_owned(),
             begun: Instant::now(),
+            confined: None,
             closed: false,
         }
     }
@@ -156,6 +158,11 @@ impl Receipt {
     /// The call's name in the journal.
     pub fn call(&self) -> &str {
         &self.call
+    }
+
+    /// Notes how what ran was confined.
+    pub fn confined(&mut self, how: Confined) {
+        self.confined = Some(how);
     }
 
     /// Closes with a released result.
@@ -194,6 +201,7 @@ impl Receipt {
             bytes: result.len(),
             result: digest,
             ms,
+            confined: self.confined.clone(),
         };
         self.history.note(Some(&self.session), body);
     }
@@ -217,8 +225,15 @@ pub fn close_orphans(history: &History, orphans: Vec<(Option<String>, String)>) 
     let count = orphans.len();
     for (session, call) in orphans {
         let detail = format!("the gate ended before an answer; found at {}", clock::stamp());
-        let body =
-            Body::Outcome { call, status: Status::Ambiguous, detail, bytes: 0, result: String::new(), ms: 0 };
+        let body = Body::Outcome {
+            call,
+            status: Status::Ambiguous,
+            detail,
+            bytes: 0,
+            result: String::new(),
+            ms: 0,
+            confined: None,
+        };
         history.note(session.as_deref(), body);
     }
     count

@@ -131,16 +131,14 @@ impl Guards {
             wanted.insert(path.clone());
         }
         let git = Path::new(".git");
-        if workspace.join(git).symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        let is_repository = workspace.join(".git/HEAD").symlink_metadata().is_ok();
+        if is_repository {
             wanted.extend(GIT_NAMES.iter().map(|name| git.join(name)));
         }
-        let absent: Vec<&PathBuf> =
-            wanted.iter().filter(|path| workspace.join(path).symlink_metadata().is_err()).collect();
-        let reserved = if absent.is_empty() && !list_path(workspace, state)?.exists() {
-            None
-        } else {
-            Some(Reserved::take(workspace, &absent, state)?)
-        };
+        // Also where all names exist now: some may be another sandbox's, about to be given back.
+        let must_reserve =
+            list_path(workspace, state)?.exists() || wanted.iter().any(|path| is_absent(workspace, path));
+        let reserved = must_reserve.then(|| Reserved::take(workspace, &wanted, state)).transpose()?;
         let mut guards = Vec::with_capacity(wanted.len());
         for path in &wanted {
             // Whatever leads to a name is pinned, or it could be moved away together with the name.
@@ -165,9 +163,7 @@ impl Guards {
             let is_folder = found.is_dir();
             let kind = match path.to_str() {
                 Some(HIDDEN) => GuardKind::Emptied,
-                Some(".git") if is_folder && found.nlink() > 0 && !is_empty(&workspace.join(path)) => {
-                    GuardKind::Pinned
-                }
+                Some(".git") if is_folder && is_repository => GuardKind::Pinned,
                 _ => GuardKind::Sealed,
             };
             if let Some(guard) = guards.iter_mut().find(|guard| guard.path == *path) {
@@ -206,19 +202,16 @@ impl Guards {
 }
 
 impl Reserved {
-    fn take(workspace: &Path, absent: &[&PathBuf], state: &Path) -> Result<Self, ProtectError> {
+    fn take(workspace: &Path, wanted: &BTreeSet<PathBuf>, state: &Path) -> Result<Self, ProtectError> {
         let list = list_path(workspace, state)?;
         let turn = Turn::wait(&list)?;
         let presence = open_lock(&list.with_extension("held"))?;
         // Shared locks never wait for each other, and nobody holds this one otherwise but during a turn.
         rustix::fs::flock(&presence, FlockOperation::NonBlockingLockShared)
             .map_err(|error| ProtectError::new(&list, error))?;
+        let absent: Vec<&PathBuf> = wanted.iter().filter(|path| is_absent(workspace, path)).collect();
         let mut names = turn.names()?;
-        for path in absent {
-            if !names.contains(*path) {
-                names.insert((*path).clone());
-            }
-        }
+        names.extend(absent.iter().map(|path| (*path).clone()));
         // Written down first: what is made is always on the list.
         turn.write(&names)?;
         let stash = Stash { folder: state.join("stash") };
@@ -265,7 +258,7 @@ impl Reserved {
         }
         let Ok(names) = turn.names() else { return };
         let left: BTreeSet<PathBuf> =
-            names.into_iter().filter(|name| !self.stash.give_back(&self.workspace, name)).collect();
+            names.into_iter().rev().filter(|name| !self.stash.give_back(&self.workspace, name)).collect();
         let _ = turn.write(&left);
         let _ = rustix::fs::flock(&self.presence, FlockOperation::Unlock);
     }
@@ -378,6 +371,10 @@ fn list_path(workspace: &Path, state: &Path) -> Result<PathBuf, ProtectError> {
     Ok(state.join(format!("reserved-{:x}-{:x}", found.dev(), found.ino())))
 }
 
+fn is_absent(workspace: &Path, path: &Path) -> bool {
+    workspace.join(path).symlink_metadata().is_err()
+}
+
 fn is_empty(folder: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
@@ -395,6 +392,7 @@ mod tests {
         let (workspace, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::create_dir_all(workspace.path().join(".git/hooks")).unwrap();
         std::fs::write(workspace.path().join(".git/config"), "[core]\n").unwrap();
+        std::fs::write(workspace.path().join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
         std::fs::create_dir(workspace.path().join(".vscode")).unwrap();
         let guards = Guards::take(workspace.path(), &["ci".into()], state.path()).unwrap();
         let found = kinds(&guards);
@@ -429,7 +427,8 @@ mod tests {
         first.release();
         assert!(workspace.path().join(".envrc").is_dir());
         second.release();
-        assert!(!workspace.path().join(".envrc").exists());
+        let left: Vec<_> = std::fs::read_dir(workspace.path()).unwrap().collect();
+        assert!(left.is_empty(), "also what the second found in place of a repository: {left:?}");
     }
 
     #[test]

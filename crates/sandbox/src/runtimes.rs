@@ -35,7 +35,9 @@ const IN_HOME: [(&str, Option<&str>); 24] = [
 /// Folders whose programs every sandbox sees anyway.
 const SYSTEM: [&str; 5] = ["/usr", "/bin", "/sbin", "/nix/store", "/gnu/store"];
 /// Files that mark the folder of a package, which a program in it reads from.
-const PACKAGE_MARKS: [&str; 5] = ["package.json", "pyproject.toml", "pyvenv.cfg", "setup.py", "Cargo.toml"];
+const PACKAGE_MARKS: [&str; 4] = ["package.json", "pyproject.toml", "pyvenv.cfg", "setup.py"];
+/// Endings of files that an interpreter is given to run.
+const SCRIPTS: [&str; 11] = ["cjs", "jar", "js", "mjs", "mts", "php", "pl", "py", "rb", "sh", "ts"];
 /// How far up a package's folder is looked for, in levels.
 const LEVELS_MAX: usize = 8;
 
@@ -91,16 +93,17 @@ impl Runtimes {
         }
     }
 
-    /// Shows what the programs and scripts named in `command` are part of: their package, or their folder's packages.
-    /// Folders named there are not shown; whether a program may see them is the operator's word.
-    pub fn show_command(&mut self, command: &[String], home: Option<&Path>) {
-        for word in command {
+    /// Shows what the program and the scripts named in `command` are part of: their package, or their folder's packages.
+    /// Folders and other files named there are not shown; whether a program may see them is the operator's word.
+    /// What lies in the `workspace` is shown with that.
+    pub fn show_command(&mut self, command: &[String], home: Option<&Path>, workspace: &Path) {
+        for (index, word) in command.iter().enumerate() {
             let path = Path::new(word);
             if !path.is_absolute() {
                 continue;
             }
             let Ok(real) = path.canonicalize() else { continue };
-            if !real.is_file() {
+            if !real.is_file() || real.starts_with(workspace) || (index > 0 && !is_script(&real)) {
                 continue;
             }
             // A link to an interpreter in a virtual environment needs both its ends.
@@ -112,6 +115,11 @@ impl Runtimes {
             }
         }
     }
+}
+
+/// A file that an interpreter is given to run.
+fn is_script(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| SCRIPTS.iter().any(|script| extension == *script))
 }
 
 /// The folder that a program file needs to be seen with it, else the file alone.
@@ -176,11 +184,18 @@ mod tests {
             (lone, root.join("c/run.sh")),
         ] {
             let mut found = Runtimes::default();
-            found.show_command(&[word], None);
+            found.show_command(&[word], None, Path::new("/elsewhere"));
             assert_eq!(found.read, [shown]);
         }
         let mut found = Runtimes::default();
-        found.show_command(&[root.display().to_string(), "-c".to_owned(), "/usr/bin/env".to_owned()], None);
-        assert_eq!(found.read, Vec::<PathBuf>::new(), "folders and the system's own programs are not");
+        let data = file(&root, "d/data.db");
+        let command = ["/usr/bin/env".to_owned(), root.display().to_string(), data, "-c".to_owned()];
+        found.show_command(&command, None, Path::new("/elsewhere"));
+        found.show_command(&[file(&root, "e/main.py")], None, &root);
+        assert_eq!(
+            found.read,
+            Vec::<PathBuf>::new(),
+            "data, folders, the system's and the workspace's own are not"
+        );
     }
 }

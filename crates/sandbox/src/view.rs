@@ -103,6 +103,15 @@ pub(crate) enum Access {
     Lower,
 }
 
+impl Access {
+    fn writes(self) -> bool {
+        match self {
+            Self::ReadOnly | Self::OwnedReadOnly => false,
+            Self::ReadWrite | Self::Device | Self::Lower => true,
+        }
+    }
+}
+
 /// Why a profile cannot be shown; the text names the path.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {why}", path.display())]
@@ -138,7 +147,7 @@ impl View {
             view.links.push((link.into(), leads_to.into()));
         }
         for path in &profile.read {
-            view.bind(plain(path)?, Access::ReadOnly)?;
+            view.bind(plain(path)?, Access::OwnedReadOnly)?;
         }
         for path in &profile.write {
             view.bind(plain(path)?, Access::ReadWrite)?;
@@ -264,7 +273,7 @@ impl View {
         for bind in self.binds.drain(..) {
             let outer = kept.iter().rev().find(|outer| bind.target.starts_with(&outer.target));
             let same = outer.is_some_and(|outer| {
-                outer.access == bind.access
+                outer.access.writes() == bind.access.writes()
                     && bind.target.strip_prefix(&outer.target).is_ok_and(|rest| {
                         outer.source.join(rest) == bind.source || rest.as_os_str().is_empty()
                     })

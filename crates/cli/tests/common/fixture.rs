@@ -21,10 +21,15 @@ pub fn tools() -> Value {
     json!([tool("act"), tool("act_asked"), tool("act_denied")])
 }
 
+/// This very program.
+pub fn program() -> PathBuf {
+    std::env::current_exe().expect("this program has a path")
+}
+
 /// Writes the script that starts it into `folder`, from which it will work.
 pub fn install(folder: &Path) {
     // The test harness prints to standard output; what a server says goes around it.
-    let program = std::env::current_exe().expect("this program has a path");
+    let program = program();
     let script = format!(
         "{FOLDER}='{}' exec '{}' --exact common::fixture::serves --ignored --nocapture 3>&1 1>/dev/null\n",
         folder.display(),

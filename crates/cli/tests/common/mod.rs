@@ -48,6 +48,9 @@ impl Project {
             "init",
             "--yes",
             "--no-claude-code",
+            "--write-project",
+            "--read",
+            &fixture::program().display().to_string(),
             "--server",
             &format!("fix={}", project.server_command()),
         ]);
@@ -60,7 +63,8 @@ impl Project {
     pub fn bare() -> Self {
         let folder = tempfile::Builder::new().prefix("bw").tempdir().expect("a folder for the test");
         let project = Self { folder };
-        std::fs::create_dir(project.fixture()).expect("a fresh folder");
+        std::fs::create_dir_all(project.folder.path().join("home")).expect("a fresh folder");
+        std::fs::create_dir_all(project.fixture()).expect("a fresh folder");
         project.offer(&fixture::tools());
         fixture::install(&project.fixture());
         project
@@ -71,14 +75,14 @@ impl Project {
         format!("/bin/sh {}", self.fixture().join("serve.sh").display())
     }
 
-    pub fn path(&self) -> &Path {
-        self.folder.path()
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("project")
     }
     pub fn config(&self) -> PathBuf {
         self.path().join(".bailiwick")
     }
     pub fn state(&self) -> PathBuf {
-        self.path().join("state")
+        self.folder.path().join("state")
     }
     pub fn journal_folder(&self) -> PathBuf {
         self.state().join("journal")
@@ -134,7 +138,7 @@ impl Project {
             .current_dir(self.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.path())
+            .env("HOME", self.folder.path().join("home"))
             .env("USER", "tester")
             .env("BAILIWICK_DIR", self.config())
             .env("BAILIWICK_STATE", self.state());
@@ -263,7 +267,7 @@ impl Gate {
 
     /// The same, by a command that ends up as the binary.
     pub fn start_by(project: &Project, command: Command) -> Self {
-        Self::start_at(project.path(), command)
+        Self::start_at(&project.path(), command)
     }
 
     /// The same, its log in `folder`.

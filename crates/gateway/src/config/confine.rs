@@ -167,7 +167,7 @@ impl Confinement {
             None => Runtimes::find(users_home.as_deref(), &std::env::var_os("PATH").unwrap_or_default()),
             Some(_) => Runtimes::default(),
         };
-        runtimes.show_command(command, users_home.as_deref());
+        runtimes.show_command(command, users_home.as_deref(), &real_path(site.workspace, "the project")?);
         let mut variables: BTreeMap<String, String> = LANGUAGE
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))

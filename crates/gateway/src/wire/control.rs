@@ -44,6 +44,15 @@ pub enum Control {
         /// Why, in words for the agent.
         reason: String,
     },
+    /// Hands over the permitted shell command of this call, once; answers with a [`sandbox::warden::Order`].
+    Fetch(String),
+    /// Says how a fetched command was confined; answers with nothing.
+    Ran {
+        /// The call.
+        call: String,
+        /// How.
+        how: crate::wire::record::Confined,
+    },
     /// Loads inventory and policies again; answers with [`Status`].
     Reload,
 }

@@ -21,6 +21,35 @@ pub struct Record {
     pub body: Body,
 }
 
+/// Which layers of the wall held for a process, with the mechanism of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confined {
+    /// Layer and mechanism.
+    pub layers: std::collections::BTreeMap<String, String>,
+    /// Layers missing on this host that the operator waived, and what was found.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub waived: std::collections::BTreeMap<String, String>,
+    /// Limits that were reached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<String>,
+}
+
+impl From<&sandbox::Layers> for Confined {
+    fn from(layers: &sandbox::Layers) -> Self {
+        let named = |map: &std::collections::BTreeMap<sandbox::Layer, String>| {
+            map.iter().map(|(layer, how)| (layer.to_string(), how.clone())).collect()
+        };
+        Self { layers: named(&layers.held), waived: named(&layers.waived), reached: Vec::new() }
+    }
+}
+
+impl From<&sandbox::Outcome> for Confined {
+    fn from(outcome: &sandbox::Outcome) -> Self {
+        let reached = outcome.reached.iter().map(ToString::to_string).collect();
+        Self { reached, ..Self::from(&outcome.layers) }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -76,6 +105,14 @@ pub enum Body {
         bytes: usize,
         result: String,
         ms: u64,
+        /// How a shell command was confined; absent where the gate started nothing for the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confined: Option<Confined>,
+    },
+    Confined {
+        server: String,
+        #[serde(flatten)]
+        how: Confined,
     },
     Quarantined {
         server: String,

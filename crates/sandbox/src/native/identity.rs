@@ -41,6 +41,11 @@ impl Identity {
         Ok(Self { user: nobody, group: nobody, is_shifted: true })
     }
 
+    /// That user's id outside, where it is nobody's.
+    pub(super) fn nobody(self) -> Option<rustix::fs::Uid> {
+        self.is_shifted.then(|| rustix::fs::Uid::from_raw(self.user))
+    }
+
     /// Gives the new process `pid`, which waits for it, its one user and group.
     pub(super) fn map(self, pid: Pid) -> Result<(), Unenforceable> {
         let wrong = |error: io::Error| Unenforceable {

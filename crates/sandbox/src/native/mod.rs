@@ -85,6 +85,7 @@ pub struct Sandbox {
     sockets: Option<network::Sockets>,
     janitor: Janitor,
     profile: Profile,
+    identity: Identity,
 }
 
 impl Sandbox {
@@ -164,6 +165,7 @@ impl Sandbox {
             sockets: None,
             janitor,
             profile: profile.clone(),
+            identity,
         };
         identity.map(init)?;
         sandbox.control.send(&Request::Begin, &[])?;

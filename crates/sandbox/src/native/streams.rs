@@ -3,7 +3,7 @@
 
 use super::RunError;
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, Uid};
 use rustix::termios::{OptionalActions, Termios};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -14,6 +14,8 @@ use std::thread::JoinHandle;
 
 /// Names of the streams, by number.
 const NAMES: [&str; 3] = ["input", "output", "error"];
+/// `PIPEFS_MAGIC` of `<linux/magic.h>`.
+const PIPE_FILE_SYSTEM: rustix::fs::FsWord = 0x5049_5045;
 /// Bytes copied at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -36,7 +38,8 @@ pub(super) struct Meter {
 
 impl Streams {
     /// Looks at this process's own streams. Output is counted where `output_bytes` bounds it.
-    pub(super) fn choose(output_bytes: Option<u64>) -> Result<Self, RunError> {
+    /// A pipe is given to `owner`, where ids are shifted: programs open `/dev/stdout` anew, as whoever they are.
+    pub(super) fn choose(output_bytes: Option<u64>, owner: Option<Uid>) -> Result<Self, RunError> {
         let own = [io::stdin().as_fd().try_clone_to_owned(), io::stdout().as_fd().try_clone_to_owned()];
         let [input, output] = own;
         let own = [input?, output?, io::stderr().as_fd().try_clone_to_owned()?];
@@ -63,6 +66,9 @@ impl Streams {
                 }
                 _ => stream,
             };
+            if let Some(owner) = owner.filter(|_| is_anonymous_pipe(&stream)) {
+                rustix::fs::fchown(&stream, Some(owner), None).map_err(io::Error::from)?;
+            }
             given.push(stream);
         }
         let given = <[OwnedFd; 3]>::try_from(given).expect("one was pushed for each of three");
@@ -106,6 +112,11 @@ impl Streams {
         flow.resize();
         Ok(flow)
     }
+}
+
+/// Not a pipe that has a name on some disk.
+fn is_anonymous_pipe(stream: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(stream).is_ok_and(|found| found.f_type == PIPE_FILE_SYSTEM)
 }
 
 /// Streams of a running program.

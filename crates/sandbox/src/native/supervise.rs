@@ -46,7 +46,7 @@ pub(super) fn run(
     let mut signals = PASSED_ON.to_vec();
     signals.push(libc::SIGWINCH);
     let signals = sys::signals_as_descriptor(&signals)?;
-    let streams = Streams::choose(limits.output_bytes)?;
+    let streams = Streams::choose(limits.output_bytes, sandbox.identity.nobody())?;
     let request = Request::Execute { command: command.clone(), terminal: streams.terminal };
     sandbox.control.send(&request, &streams.given.each_ref().map(AsFd::as_fd))?;
     let shown = match sandbox.control.receive::<Report>()? {

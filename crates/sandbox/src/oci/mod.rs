@@ -117,6 +117,7 @@ pub fn start(runtime: &Runtime, profile: &Profile, state: &Path) -> Result<Sandb
         sockets: None,
         janitor,
         profile: profile.clone(),
+        identity,
     };
     ids.map(init)?;
     // Before it begins: a group left by the runtime's own processes would be counted wrong.

@@ -2,6 +2,7 @@
 //! Hooks are a sensor and a convenience; what goes through MCP is decided at the proxy and only joined here.
 
 pub mod settings;
+mod shell;
 pub mod verdict;
 
 use crate::facts::Scene;
@@ -11,12 +12,14 @@ use crate::pipeline::{self, Stop};
 use crate::receipt::Receipt;
 use crate::session::Session;
 use crate::wire::frame::Object;
-use crate::wire::record::{Body, Status};
+use crate::wire::record::{Body, Confined, Status};
+use judge::permit::{Permit, Recorded};
 use judge::policy::Decision;
 use judge::request::Principal;
 use judge::request::path::AbsPath;
 use judge::request::tree::Tree;
 use judge::tool::ToolName;
+use sandbox::warden::Order;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -53,8 +56,18 @@ struct Followed {
 /// A call the client was permitted to run.
 struct Judged {
     tool: String,
+    /// What was judged, and what the client must run instead, where that differs.
     input: String,
+    replaced: Option<String>,
     receipt: Option<Receipt>,
+    waiting: Option<shell::Waiting>,
+}
+
+impl Judged {
+    /// Whether the client may run, or has run, this input of this tool.
+    fn covers(&self, tool: &str, input: &str) -> bool {
+        self.tool == tool && self.replaced.as_deref().unwrap_or(&self.input) == input
+    }
 }
 
 /// One event, read.
@@ -174,17 +187,86 @@ impl Hooks {
                     Some(by) => format!("granted by {by}"),
                     None => permit.verdict().to_string(),
                 };
-                // The client acts on this permit; its receipt is closed by the events that follow.
-                drop(permit);
-                followed.remember(
-                    event.use_id,
-                    Judged { tool: event.tool, input: input.canonical(), receipt: Some(receipt) },
-                );
-                verdict::allow(&why)
+                self.release(followed, event, &input, permit, receipt, &why)
             }
             Err(Stop::Denied(denied)) => verdict::deny(&format!("{} (record {})", denied.why, denied.call)),
             Err(Stop::Failed(failed)) => verdict::deny(&failed.detail),
         }
+    }
+
+    /// Lets a permitted call run: a shell command behind the wall, anything else in the client, which acts on this permit.
+    /// The receipt is closed by the events that follow.
+    fn release(
+        &self,
+        followed: &Arc<Followed>,
+        event: Event,
+        input: &Tree,
+        permit: Permit<Recorded>,
+        receipt: Receipt,
+        why: &str,
+    ) -> Value {
+        let mut judged = Judged {
+            tool: event.tool,
+            input: input.canonical(),
+            replaced: None,
+            receipt: None,
+            waiting: None,
+        };
+        let mut answer = verdict::allow(why);
+        if self.gate.config.shell.enabled
+            && let Ok(waiting) = shell::Waiting::of(&judged.tool, permit, event.body.text("cwd").as_deref())
+        {
+            let program = std::env::current_exe().map_err(|error| error.to_string());
+            let raw = event.body.get("tool_input").ok_or("the call has no input".to_owned());
+            let replaced = program.and_then(|program| {
+                shell::rewritten(raw?, &program, &self.gate.place, receipt.call())
+                    .ok_or("the call has no `command`".to_owned())
+            });
+            match replaced.and_then(|value| {
+                let tree = Tree::parse(value.to_string().as_bytes()).map_err(|error| error.to_string())?;
+                Ok((value, tree.canonical()))
+            }) {
+                Ok((value, canonical)) => {
+                    judged.replaced = Some(canonical);
+                    judged.waiting = Some(waiting);
+                    answer = verdict::allow_instead(why, &value);
+                }
+                Err(why) => {
+                    receipt.close(Status::Error, &why, b"");
+                    return verdict::deny(&why);
+                }
+            }
+        }
+        judged.receipt = Some(receipt);
+        followed.remember(event.use_id, judged);
+        answer
+    }
+
+    /// What a shell that the client started is to run, once.
+    ///
+    /// # Errors
+    /// No such call waits: it was never permitted, or it was fetched before; or it cannot be confined.
+    pub fn fetch(&self, call: &str) -> Result<Order, String> {
+        let waiting = self
+            .find(call, |judged| judged.waiting.take())
+            .ok_or("no permitted command waits under this name; it runs once")?;
+        waiting.order(&self.gate.config.shell, &self.gate.place)
+    }
+
+    /// Notes how a fetched command was confined and ended, for its receipt.
+    pub fn ran(&self, call: &str, how: Confined) {
+        self.find(call, |judged| judged.receipt.as_mut().map(|receipt| receipt.confined(how.clone())));
+    }
+
+    fn find<T>(&self, call: &str, mut take: impl FnMut(&mut Judged) -> Option<T>) -> Option<T> {
+        let sessions: Vec<Arc<Followed>> = locked(&self.sessions).values().cloned().collect();
+        sessions.iter().find_map(|followed| {
+            let mut calls = locked(&followed.calls);
+            let judged = calls
+                .values_mut()
+                .find(|judged| judged.receipt.as_ref().is_some_and(|receipt| receipt.call() == call))?;
+            take(judged)
+        })
     }
 
     /// A tool of an MCP server: let through to the proxy, which decides and records, unless policy denies it already.
@@ -216,7 +298,13 @@ impl Hooks {
         );
         followed.remember(
             event.use_id.clone(),
-            Judged { tool: event.tool.clone(), input: input.canonical(), receipt: None },
+            Judged {
+                tool: event.tool.clone(),
+                input: input.canonical(),
+                replaced: None,
+                receipt: None,
+                waiting: None,
+            },
         );
         verdict::allow("the gate decides on this call where it is served")
     }
@@ -226,7 +314,7 @@ impl Hooks {
         let input = event.input.as_ref().map(Tree::canonical).unwrap_or_default();
         let trouble = match &judged {
             None => Some(("unjudged-call", format!("`{}` ran without a decision of the gate", event.tool))),
-            Some(judged) if judged.tool != event.tool || judged.input != input => Some((
+            Some(judged) if !judged.covers(&event.tool, &input) => Some((
                 "input-mismatch",
                 format!(
                     "mismatch: `{}` ran with another input than the gate judged; another hook rewrote it",
@@ -276,8 +364,7 @@ impl Hooks {
 fn permission(followed: &Followed, event: &Event) -> Value {
     let input = event.input.as_ref().map(Tree::canonical).unwrap_or_default();
     let permitted = locked(&followed.calls).iter().any(|(use_id, judged)| {
-        judged.tool == event.tool
-            && judged.input == input
+        (judged.covers(&event.tool, &input) || judged.tool == event.tool && judged.input == input)
             && (event.use_id.is_empty() || *use_id == event.use_id)
     });
     if permitted {

@@ -16,6 +16,13 @@ pub fn allow(why: &str) -> Value {
     pre_tool_use("allow", why)
 }
 
+/// `PreToolUse`: run this instead.
+pub fn allow_instead(why: &str, input: &Value) -> Value {
+    let mut answer = allow(why);
+    answer["hookSpecificOutput"]["updatedInput"] = input.clone();
+    answer
+}
+
 /// `PreToolUse`: do not.
 pub fn deny(why: &str) -> Value {
     pre_tool_use("deny", &format!("{VOICE}{why}"))

@@ -6,7 +6,7 @@ use crate::gate::Gate;
 use crate::inventory::Definition;
 use crate::receipt::{Failed, Output};
 use crate::wire::frame::{Extensions, Object, raw};
-use crate::wire::record::Status;
+use crate::wire::record::{Body, Status};
 use judge::label::Labeled;
 use judge::permit::{Permit, Recorded};
 use judge::tool::ToolName;
@@ -151,6 +151,9 @@ impl Link {
             .ok_or_else(|| UpstreamError::Refused("it is not configured".into()))?;
         let (inbox, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
         let upstream = Upstream::connect(server, configured, &gate.place, client, prefer, inbox).await?;
+        if let Some(layers) = upstream.layers() {
+            gate.history.note(None, Body::Confined { server: server.to_owned(), how: layers.into() });
+        }
         let link = Self {
             server: server.to_owned(),
             upstream,

@@ -7,6 +7,7 @@ use crate::config::{Place, Server};
 use crate::wire::frame::{FRAME_BYTES_MAX, Kind, Object};
 use crate::wire::lines::{self, Line as Text};
 use rustix::process::Pid;
+use sandbox::Layers;
 use sandbox::warden::{self, Line, Order};
 use std::collections::HashMap;
 use std::path::Path;
@@ -41,12 +42,15 @@ pub(super) struct Child {
     _process: tokio::process::Child,
     /// A confined server's life hangs on it.
     _line: Option<Arc<Line>>,
+    /// The layers that hold for it.
+    pub(super) layers: Option<Layers>,
 }
 
 /// What was started, not yet spoken to.
 struct Started {
     process: tokio::process::Child,
     line: Option<Arc<Line>>,
+    layers: Option<Layers>,
 }
 
 struct Shared {
@@ -66,7 +70,7 @@ impl Child {
     ) -> Result<Self, UpstreamError> {
         let (program, arguments) =
             command.split_first().ok_or_else(|| UpstreamError::Broken("its command is empty".into()))?;
-        let Started { mut process, line } = if server.sandbox.enabled {
+        let Started { mut process, line, layers } = if server.sandbox.enabled {
             confined(name, command, server, place).await?
         } else {
             unconfined(program, arguments, server, place.project())?
@@ -78,7 +82,7 @@ impl Child {
         let shared = Arc::new(Shared { waiting: Mutex::default(), alive: AtomicBool::new(true), group });
         tokio::spawn(read(stdout, shared.clone(), inbox));
         tokio::spawn(log(stderr, program.clone()));
-        Ok(Self { stdin: tokio::sync::Mutex::new(stdin), shared, _process: process, _line: line })
+        Ok(Self { stdin: tokio::sync::Mutex::new(stdin), shared, _process: process, _line: line, layers })
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -148,7 +152,7 @@ fn unconfined(
         .process_group(0)
         .spawn()
         .map_err(UpstreamError::Start)?;
-    Ok(Started { process, line: None })
+    Ok(Started { process, line: None, layers: None })
 }
 
 /// A process behind a wall, with a home of its own that it finds again.
@@ -200,10 +204,7 @@ async fn confined(
         .map_err(|_| UpstreamError::Silent(WALL_SECONDS_MAX))?
         .map_err(|_| UpstreamError::Gone)?
         .map_err(refuse)?;
-    let held: Vec<String> =
-        standing.layers.held.iter().map(|(layer, how)| format!("{layer}: {how}")).collect();
-    tracing::info!("server `{name}` is confined: {}", held.join("; "));
-    Ok(Started { process, line: Some(line) })
+    Ok(Started { process, line: Some(line), layers: Some(standing.layers) })
 }
 
 struct Forget<'a> {

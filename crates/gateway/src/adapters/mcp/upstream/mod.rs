@@ -243,6 +243,14 @@ impl Upstream {
         &self.greeting
     }
 
+    /// The layers that hold for a server that the gate started confined.
+    pub fn layers(&self) -> Option<&sandbox::Layers> {
+        match &*self.wire {
+            Wire::Child(child) => child.layers.as_ref(),
+            Wire::Remote(_) => None,
+        }
+    }
+
     /// Whether the connection still stands.
     pub fn is_alive(&self) -> bool {
         match &*self.wire {

@@ -1,0 +1,101 @@
+//! The client's shell commands, run behind the wall: the hook replaces the command by one that fetches the judged command
+//! from the gate. What runs is what was judged, once, whatever happened to the client's copy of it in between.
+
+use crate::config::confine::{Confinement, Site};
+use crate::config::{Place, place};
+use judge::permit::{Permit, Recorded};
+use judge::request::tree::Tree;
+use sandbox::warden::Order;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::path::{Path, PathBuf};
+
+/// The client's tool whose input is a command line.
+const TOOL: &str = "Bash";
+/// The overlay that commands work in where the project's folder is one.
+const OVERLAY: &str = "shell";
+/// Runs the command line in `$1`, and says where it ended. A trap of the command's own goes before.
+const RUN: &str = "trap 'pwd -P >/run/place' EXIT\neval \"$1\"";
+
+/// One permitted command, waiting to be fetched.
+pub(super) struct Waiting {
+    permit: Permit<Recorded>,
+    place: Option<PathBuf>,
+}
+
+impl Waiting {
+    /// The command of `permit`, to run in `cwd`. `Err` gives back the permit of any other tool.
+    pub(super) fn of(
+        tool: &str,
+        permit: Permit<Recorded>,
+        cwd: Option<&str>,
+    ) -> Result<Self, Permit<Recorded>> {
+        if tool == TOOL { Ok(Self { permit, place: cwd.map(PathBuf::from) }) } else { Err(permit) }
+    }
+
+    /// What fetches and runs it. The permit is spent by this.
+    pub(super) fn order(self, shell: &Confinement, gate: &Place) -> Result<Order, String> {
+        let Self { permit, place } = self;
+        let line = permit.request().arguments().member("command").and_then(Tree::as_text);
+        let line = line.ok_or("the call has no `command`")?.to_owned();
+        let overlay =
+            place::overlay_of(&gate.state, gate.project(), OVERLAY).map_err(|error| error.to_string())?;
+        let hidden = [gate.config.clone(), gate.state.clone()];
+        let site = Site { workspace: gate.project(), home: None, overlay: &overlay, hidden: &hidden };
+        let profile = shell.profile(site, &[], &std::collections::BTreeMap::new())?;
+        let shown = profile
+            .workspace
+            .iter()
+            .map(|workspace| &workspace.path)
+            .chain(&profile.read)
+            .chain(&profile.write);
+        let cwd = place.and_then(|place| place.canonicalize().ok());
+        let cwd = cwd.filter(|cwd| shown.into_iter().any(|folder| cwd.starts_with(folder)));
+        let command = sandbox::Command {
+            program: "bash".to_owned(),
+            arguments: ["-c", RUN, "bash", &line].map(str::to_owned).into(),
+            cwd,
+        };
+        Ok(Order { profile, command, state: gate.state.clone() })
+    }
+}
+
+/// The client's input with its command replaced by one that fetches call `call` from the gate: `None` where the input is not
+/// a shell's. The client's shell goes where the command ended, as it would have.
+pub(super) fn rewritten(input: &RawValue, program: &Path, gate: &Place, call: &str) -> Option<Value> {
+    let mut input: Value = serde_json::from_str(input.get()).ok()?;
+    let command = input.get_mut("command")?;
+    let [program, config, state] = [program, &gate.config, &gate.state].map(quoted);
+    *command = Value::String(format!(
+        "{{ bailiwick_place=$({program} --dir {config} --state {state} shell {call} 4>&1 >&3 3>&-); \
+         bailiwick_status=$?; }} 3>&1; [ -z \"$bailiwick_place\" ] || cd -- \"$bailiwick_place\"; \
+         (exit $bailiwick_status)"
+    ));
+    Some(input)
+}
+
+/// A path as one word of a shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_command_is_replaced() {
+        let raw = RawValue::from_string(
+            r#"{"command":"rm -rf x","timeout":5,"run_in_background":true}"#.to_owned(),
+        );
+        let place = Place { config: "/p/it's/.bailiwick".into(), state: "/s".into() };
+        let input = rewritten(&raw.unwrap(), Path::new("/bin/b"), &place, "c-1").unwrap();
+        assert_eq!((&input["timeout"], &input["run_in_background"]), (&5.into(), &true.into()));
+        let command = input["command"].as_str().unwrap();
+        assert!(
+            command.contains(r"--dir '/p/it'\''s/.bailiwick'") && command.contains("shell c-1"),
+            "{command}"
+        );
+        assert!(!command.contains("rm"), "{command}");
+    }
+}
