@@ -24,7 +24,7 @@ HOOK_SECONDS_MAX = 30
 REASON = "not on a Friday, says the approver"
 POLICY = {"00-claude.cedar": """
 permit(principal, action == Action::"claude/Bash", resource)
-  when { context.args.command.program == "echo" && !context.args.command.opaque };
+  when { ["echo", "cat", "cd", "pwd", "env", "false"].contains(context.args.command.program) && !context.args.command.opaque };
 permit(principal, action == Action::"claude/Bash", resource)
   when { context.approved && context.args.command.program == "touch" };
 permit(principal, action == Action::"claude/Read", resource);
@@ -84,7 +84,7 @@ class Bench:
 
     def clean(self, text):
         """What the model is told must not teach it where the gate lives or how it is started."""
-        for leak in (self.g.bin, self.g.dir, self.g.state, self.g.home, "bailiwick hook", "BAILIWICK_"):
+        for leak in (self.g.bin, self.g.dir, self.g.state, "bailiwick hook", "BAILIWICK_"):
             assert leak not in text, "the model was told %r: %s" % (leak, text)
 
     def exists(self, r, name):
@@ -168,6 +168,25 @@ def a_refusal_reaches_the_model_with_its_reason(b):
                     lambda: b.g.run("approvals", "refuse", b.pending(), "--reason", REASON))
     assert r.tools[0][1] and REASON in r.tools[0][2] and not b.exists(r, "asked.txt"), r.tools
     b.clean(r.tools[0][2])
+
+
+@check
+def permitted_commands_run_behind_the_wall(b):
+    secret = os.path.join(b.g.home, "secret.txt")
+    with open(secret, "w", encoding="utf-8") as f:
+        f.write("host only")
+    r = b.run("wall", b.h.bash("cat " + secret), b.h.bash("cat /etc/shadow"), b.h.bash("env"),
+              b.h.bash("cd sub && echo 'it'\"'\"'s' > here"), b.h.bash("pwd"), b.h.bash("false"),
+              files={"sub/there": "x"})
+    told = [t[2] for t in r.tools]
+    assert r.tools[0][1] and r.tools[1][1] and "host only" not in "".join(told) and "root:" not in told[1], r.tools
+    assert "HOME=/home/agent" in told[2] and "ANTHROPIC" not in told[2] and "BAILIWICK" not in told[2], told[2]
+    assert b.exists(r, "sub/here") and told[4].strip().startswith(os.path.join(r.dir, "work", "sub")), told
+    assert r.tools[5][1], r.tools[5]
+    for text in told:
+        b.clean(text)
+    confined = [row for row in b.journal() if row.get("kind") == "outcome" and row.get("confined")]
+    assert len(confined) >= 5 and all("seccomp" in row["confined"]["layers"] for row in confined), confined
 
 
 @check
@@ -260,19 +279,19 @@ def main():
     sys.dont_write_bytecode = True
     sys.path.insert(0, real)
     import harness
-    out = tempfile.mkdtemp(prefix="bailiwick-claude-")
     tally = gate.Tally()
-    try:
-        command = shlex.join([peers["MCP_PY"], "-B", os.path.join(real, "mcp_server.py"), "stdio"])
-        with gate.Gate({"gwtest": command}, POLICY, only_ours=True) as g:
-            bench = Bench(g, harness, out)
-            for f in chosen:
-                tally.attempt(f.__name__.replace("_", " "), lambda: f(bench))
-    finally:
+    command = shlex.join([peers["MCP_PY"], "-B", os.path.join(real, "mcp_server.py"), "stdio"])
+    with gate.Gate({"gwtest": command}, POLICY, only_ours=True) as g:
+        # The client works in the project, like its user would.
+        out = os.path.join(g.project, "runs")
+        os.makedirs(out)
+        bench = Bench(g, harness, out)
+        for f in chosen:
+            tally.attempt(f.__name__.replace("_", " "), lambda: f(bench))
         if os.environ.get("KEEP"):
-            print("kept " + out)
-        else:
-            shutil.rmtree(out, ignore_errors=True)
+            kept = tempfile.mkdtemp(prefix="bailiwick-claude-")
+            shutil.copytree(out, kept, dirs_exist_ok=True)
+            print("kept " + kept)
     sys.exit(tally.done())
 
 

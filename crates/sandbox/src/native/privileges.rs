@@ -14,6 +14,23 @@ use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// What `build.rs` made of the reviewed rules.
+mod filter {
+    use crate::seccomp::Instruction;
+
+    include!(concat!(env!("OUT_DIR"), "/filter.rs"));
+
+    #[cfg(test)]
+    mod tests {
+        #[test]
+        fn the_programs_are_those_of_the_rules() {
+            let rules = crate::seccomp::Rules::builtin();
+            assert_eq!(rules.program(false), super::ORDINARY);
+            assert_eq!(rules.program(true), super::MEMORY_WATCHED);
+        }
+    }
+}
+
 /// Capabilities the kernel may know, by number; numbers it does not know are refused by it, which ends the search.
 const CAPABILITIES: u32 = 64;
 
@@ -96,9 +113,8 @@ pub(super) fn lock_paths(writable: &[PathBuf]) -> Result<String, Unenforceable> 
 
 /// Only reviewed system calls from here on.
 pub(super) fn filter_system_calls(memory_watched: bool) -> Result<String, Unenforceable> {
-    let rules = seccomp::Rules::builtin();
-    let program = rules.program(memory_watched);
-    seccomp::load(&program)
+    let program = if memory_watched { &filter::MEMORY_WATCHED[..] } else { &filter::ORDINARY[..] };
+    seccomp::load(program)
         .map_err(|error| Unenforceable { layer: Layer::Seccomp, found: error.to_string() })?;
     Ok(format!("{} instructions", program.len()))
 }

@@ -83,7 +83,7 @@ impl Facts<'_> {
                 "user": { "uid": USER_ID, "gid": USER_ID, "umask": 0o022 },
                 "args": arguments,
                 "env": environment,
-                "cwd": self.cwd(),
+                "cwd": cwd(self.profile, self.command),
                 "capabilities": {
                     "bounding": none, "effective": none, "inheritable": none, "permitted": none, "ambient": none,
                 },
@@ -95,12 +95,6 @@ impl Facts<'_> {
             "mounts": self.mounts(),
             "linux": linux,
         })
-    }
-
-    /// Where the program starts.
-    pub(super) fn cwd(&self) -> &Path {
-        let workspace = || self.profile.workspace.as_ref().map(|workspace| workspace.path.as_path());
-        self.command.cwd.as_deref().or_else(workspace).unwrap_or(Path::new(view::HOME))
     }
 
     /// In the order in which they are made. Their attributes are set on the sources already and only repeated here: a
@@ -143,6 +137,12 @@ impl Facts<'_> {
             })
             .collect()
     }
+}
+
+/// Where the program starts.
+pub(super) fn cwd<'a>(profile: &'a Profile, command: &'a Command) -> &'a Path {
+    let workspace = || profile.workspace.as_ref().map(|workspace| workspace.path.as_path());
+    command.cwd.as_deref().or_else(workspace).unwrap_or(Path::new(view::HOME))
 }
 
 /// Folders of [`SCRATCH`] and where they are seen.
@@ -207,8 +207,7 @@ mod tests {
             ],
             ..View::default()
         };
-        let workspace =
-            Workspace { path: "/srv/work".into(), mode: Mode::ReadWrite, protected: Vec::new() };
+        let workspace = Workspace { path: "/srv/work".into(), mode: Mode::ReadWrite, protected: Vec::new() };
         let profile = Profile { workspace: Some(workspace), ..Profile::default() };
         let guard = |path: &str, kind| Guard { path: path.into(), kind };
         let guards = [

@@ -2,7 +2,6 @@
 //! The runtime is asked for nothing after the start; what it made ends with the stage's namespaces.
 
 use super::config::{self, BUNDLE, Facts, SCRATCH};
-use super::runtime::Family;
 use super::stage::{self, RUNTIME, STATE, Setup};
 use crate::native::control::{Control, Report, Request};
 use crate::native::init::{self, Spent};
@@ -11,6 +10,7 @@ use crate::{seccomp, sys, view};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Resource, Signal, WaitOptions};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -131,8 +131,8 @@ impl<'a> Drive<'a> {
         terminal: [bool; 3],
         streams: Vec<OwnedFd>,
     ) -> Result<(Pid, Option<OwnedFd>), NotRun> {
-        let mut streams =
-            <[OwnedFd; 3]>::try_from(streams).map_err(|_| NotRun::Failed("a stream is missing".to_owned()))?;
+        let mut streams = <[OwnedFd; 3]>::try_from(streams)
+            .map_err(|_| NotRun::Failed("a stream is missing".to_owned()))?;
         // A terminal of the container's own can only be all three streams.
         let whole = terminal == [true; 3];
         let mut shown = None;
@@ -155,8 +155,8 @@ impl<'a> Drive<'a> {
             create.extend(["--console-socket".into(), config::staged(CONSOLE).into_os_string()]);
         }
         create.push(CONTAINER.into());
-        let [input, output, error] = streams;
-        self.step(&create, [input.into(), output.into(), error.into()])?;
+        let streams = streams.map(Stdio::from);
+        self.step(&create, streams)?;
         if let Some(console) = console {
             shown = Some(receive_terminal(&console)?);
         }
@@ -172,10 +172,23 @@ impl<'a> Drive<'a> {
 
     /// Whether the folder that the command starts in is there. A runtime would make it, and so change a workspace.
     fn has_folder(&self, command: &Command) -> bool {
-        let workspace = self.setup.profile.workspace.as_ref();
-        let cwd = command.cwd.as_deref().or(workspace.map(|workspace| workspace.path.as_path()));
-        let place = cwd.and_then(|cwd| config::place_of(self.setup.view, cwd));
-        place.is_none_or(|(place, _)| place.is_dir())
+        let (view, profile) = (self.setup.view, self.setup.profile);
+        let cwd = config::cwd(profile, command);
+        if let Some((place, _)) = config::place_of(view, cwd) {
+            return place.is_dir();
+        }
+        let cwd = cwd.strip_prefix("/").unwrap_or(cwd);
+        let scratch = config::scratch_parts(&profile.home).into_iter().map(|(_, target)| target);
+        let scratch: Vec<&Path> = scratch.map(|target| Path::new(target.trim_start_matches('/'))).collect();
+        let mut mounted =
+            scratch.iter().copied().chain(view.binds.iter().map(|piece| piece.target.as_path()));
+        if cwd.starts_with("proc") || mounted.any(|target| target.starts_with(cwd)) {
+            return true;
+        }
+        // What scratch holds at first is only what is mounted in it. Links the runtime follows as it will.
+        let is_scratch = scratch.iter().any(|target| cwd.starts_with(target));
+        let is_link = view.links.iter().any(|(link, _)| cwd.starts_with(link));
+        !is_scratch && (is_link || Path::new(BUNDLE).join(config::ROOT).join(cwd).is_dir())
     }
 
     fn write_config(&self, command: &Command, terminal: bool) -> io::Result<()> {
@@ -199,15 +212,21 @@ impl<'a> Drive<'a> {
         std::fs::write(Path::new(BUNDLE).join("config.json"), serde_json::to_vec(&facts.config())?)
     }
 
-    /// One subcommand of the runtime, to its end.
-    fn step(&self, arguments: &[std::ffi::OsString], streams: [Stdio; 3]) -> Result<(), NotRun> {
-        let [input, output, error] = streams;
+    /// A subcommand of the runtime, with nothing of the caller's around it.
+    fn command(&self, arguments: &[OsString], [input, output, error]: [Stdio; 3]) -> std::process::Command {
         let mut command = std::process::Command::new(&self.runtime);
         command.arg0(self.setup.runtime.name()).arg("--root").arg(config::staged(STATE));
         command.arg("--log").arg(config::staged(LOG)).args(["--log-format", "json"]);
         command.args(self.setup.runtime.family().options()).args(arguments);
         command.env_clear().env("PATH", view::PATH).env("XDG_RUNTIME_DIR", config::staged(STATE));
-        let mut child = command.stdin(input).stdout(output).stderr(error).spawn()?;
+        command.stdin(input).stdout(output).stderr(error);
+        command
+    }
+
+    /// One subcommand of the runtime, to its end.
+    fn step(&self, arguments: &[OsString], streams: [Stdio; 3]) -> Result<(), NotRun> {
+        let mut command = self.command(arguments, streams);
+        let mut child = command.spawn()?;
         // Its copies of the program's streams go with it.
         drop(command);
         let begun = Instant::now();
@@ -220,7 +239,7 @@ impl<'a> Drive<'a> {
                 return Err(NotRun::Failed(format!("it took longer than {STEP_MS_MAX} ms")));
             }
             let wait = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-                    let _ = rustix::event::poll(&mut [PollFd::new(&self.deaths, PollFlags::IN)], Some(&wait));
+            let _ = rustix::event::poll(&mut [PollFd::new(&self.deaths, PollFlags::IN)], Some(&wait));
             while sys::next_signal(self.deaths.as_fd()).is_some() {}
         };
         if status.success() { Ok(()) } else { Err(self.complaint()) }
@@ -236,13 +255,10 @@ impl<'a> Drive<'a> {
 
     /// Waits until the program has replaced the runtime in process `pid`, which was called `before`.
     fn until_executed(&self, pid: Pid, before: Option<&str>) -> Result<(), NotRun> {
-        if self.setup.runtime.family() == Family::Gvisor {
-            return Ok(());
-        }
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(STEP_MS_MAX) {
             if name_of(pid).as_deref() != before {
-                return Ok(());
+                return self.inspect(pid);
             }
             if has_ended(pid) && name_of(pid).as_deref() == before {
                 return Err(match self.complaint() {
@@ -253,6 +269,22 @@ impl<'a> Drive<'a> {
             std::thread::sleep(Duration::from_millis(LOOK_MS));
         }
         Err(NotRun::Failed("the program did not begin".to_owned()))
+    }
+
+    /// Holds the runtime to its word: what the receipt says of the program must be what the kernel says of it. The wall ends
+    /// with an error otherwise, whatever the program has done by then.
+    fn inspect(&self, pid: Pid) -> Result<(), NotRun> {
+        let folder = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+        let status = std::fs::read_to_string(folder.join("status"))?;
+        if let Some(line) = differing(&status, self.setup.ids.user_in_stage()) {
+            return Err(NotRun::Failed(format!("it built another wall than it was asked for: `{line}`")));
+        }
+        // Absent once the program has ended.
+        let own = std::fs::read_link("/proc/self/ns/mnt")?;
+        if std::fs::read_link(folder.join("ns/mnt")).is_ok_and(|theirs| theirs == own) {
+            return Err(NotRun::Failed("it gave the program no mounts of its own".to_owned()));
+        }
+        Ok(())
     }
 
     fn signal(&self, signal: i32) {
@@ -307,11 +339,32 @@ fn has_ended(pid: Pid) -> bool {
     matches!(stat.rsplit(')').next().map(str::trim_start), Some(rest) if rest.starts_with(['Z', 'X']))
 }
 
+/// The first line of a process's status (proc_pid_status(5)) that is not what it must be behind the wall.
+fn differing(status: &str, user: u32) -> Option<String> {
+    let (ids, none) = (format!("{user} {user} {user} {user}"), "0000000000000000");
+    let wanted = [
+        ("Uid:", ids.as_str()),
+        ("Gid:", ids.as_str()),
+        ("CapInh:", none),
+        ("CapPrm:", none),
+        ("CapEff:", none),
+        ("CapBnd:", none),
+        ("CapAmb:", none),
+        ("NoNewPrivs:", "1"),
+        ("Seccomp:", "2"),
+    ];
+    wanted.into_iter().find_map(|(name, wanted)| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap_or(name);
+        let found = line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
+        (found != wanted).then(|| line.replace('\t', " "))
+    })
+}
+
 /// What a runtime's log means: either the program is not there or cannot be executed, or the last thing that went wrong.
 fn understand(log: &str) -> NotRun {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let errors = lines.filter(|line| matches!(line["level"].as_str(), Some("error" | "fatal")));
-    let last = errors.filter_map(|line| line["msg"].as_str().map(str::to_owned)).last();
+    let last = errors.filter_map(|line| line["msg"].as_str().map(str::to_owned)).next_back();
     let Some(message) = last else { return NotRun::Failed("it failed and logged nothing".to_owned()) };
     let lower = message.to_lowercase();
     let about_program = ["exec: \"", "executable", "exec \"", "exec /", "exec user process"];
@@ -321,6 +374,7 @@ fn understand(log: &str) -> NotRun {
             ("no such file", libc::ENOENT),
             ("permission denied", libc::EACCES),
             ("is a directory", libc::EACCES),
+            ("operation not permitted", libc::EACCES),
             ("not executable", libc::EACCES),
             ("exec format error", libc::ENOEXEC),
         ] {
@@ -345,9 +399,8 @@ fn resource(name: &str) -> Option<Resource> {
 
 /// A terminal between, for some of the streams; it is nobody's controlling terminal.
 fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
-    let flags = rustix::pty::OpenptFlags::RDWR
-        | rustix::pty::OpenptFlags::NOCTTY
-        | rustix::pty::OpenptFlags::CLOEXEC;
+    let flags =
+        rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY | rustix::pty::OpenptFlags::CLOEXEC;
     let ours = rustix::pty::openpt(flags)?;
     rustix::pty::unlockpt(&ours)?;
     let theirs = rustix::pty::ioctl_tiocgptpeer(&ours, flags)?;
@@ -378,16 +431,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_runtime_is_held_to_its_word() {
+        let good = "Name:\tsh\nUid:\t7\t7\t7\t7\nGid:\t7\t7\t7\t7\nCapInh:\t0000000000000000\n\
+                    CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\n\
+                    CapAmb:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
+        assert_eq!(differing(good, 7), None);
+        for (from, to) in [
+            ("Uid:\t7\t7\t7\t7", "Uid:\t7\t7\t0\t7"),
+            ("Gid:\t7\t7\t7\t7", "Gid:\t7\t0\t7\t7"),
+            ("CapBnd:\t0000000000000000", "CapBnd:\t0000000000000001"),
+            ("CapEff:\t0000000000000000\n", ""),
+            ("NoNewPrivs:\t1", "NoNewPrivs:\t0"),
+            ("Seccomp:\t2", "Seccomp:\t0"),
+        ] {
+            assert!(differing(&good.replace(from, to), 7).is_some(), "{to}");
+        }
+    }
+
+    #[test]
     fn a_missing_program_is_told_from_a_failing_runtime() {
         for (message, number) in [
             ("exec: \\\"nope\\\": executable file not found in $PATH", Some(libc::ENOENT)),
             ("exec: \\\"/x\\\": stat /x: no such file or directory", Some(libc::ENOENT)),
             ("exec: \\\"/x\\\": permission denied", Some(libc::EACCES)),
             ("executable file `nope` not found in $PATH: No such file or directory", Some(libc::ENOENT)),
+            ("open executable: Operation not permitted", Some(libc::EACCES)),
             ("error mounting \\\"/x\\\": no such file or directory", None),
             ("mount `proc`: Permission denied", None),
         ] {
-            let log = format!("{{\"level\":\"warning\",\"msg\":\"x\"}}\n{{\"level\":\"error\",\"msg\":\"{message}\"}}\n");
+            let log = format!(
+                "{{\"level\":\"warning\",\"msg\":\"x\"}}\n{{\"level\":\"error\",\"msg\":\"{message}\"}}\n"
+            );
             let found = match understand(&log) {
                 NotRun::Number(number) => Some(number),
                 NotRun::Failed(_) => None,

@@ -74,10 +74,8 @@ impl Ids {
                 let text = format!("{USER_ID} {user} 1\n0 {root} 1\n");
                 write("uid_map", &text).and_then(|()| write("gid_map", &text))
             }
-            Self::Subordinate { user, root } => {
-                subordinate("newuidmap", pid, user.0, root.0)
-                    .and_then(|()| subordinate("newgidmap", pid, user.1, root.1))
-            }
+            Self::Subordinate { user, root } => subordinate("newuidmap", pid, user.0, root.0)
+                .and_then(|()| subordinate("newgidmap", pid, user.1, root.1)),
             Self::Single { user } => write("setgroups", "deny")
                 .and_then(|()| write("uid_map", &format!("0 {} 1\n", user.0)))
                 .and_then(|()| write("gid_map", &format!("0 {} 1\n", user.1))),
@@ -94,6 +92,27 @@ impl Ids {
         let (user, group) = (Uid::ROOT, Gid::ROOT);
         rustix::thread::set_thread_res_gid(group, group, group)?;
         Ok(rustix::thread::set_thread_res_uid(user, user, user)?)
+    }
+
+    /// Does something in the stage as the program's user, with all of root's capabilities. What overlayfs writes it writes
+    /// as whoever mounted it, and only that user has an id on the host's disks.
+    pub(super) fn as_user<T>(self, action: impl FnOnce() -> T) -> io::Result<T> {
+        use rustix::thread::CapabilitiesSecureBits as Bits;
+        if self.nested() {
+            return Ok(action());
+        }
+        let become_user = |id: u32| -> io::Result<()> {
+            let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
+            rustix::thread::set_thread_res_gid(group, group, Gid::ROOT)?;
+            Ok(rustix::thread::set_thread_res_uid(user, user, Uid::ROOT)?)
+        };
+        let before = rustix::thread::capabilities_secure_bits()?;
+        rustix::thread::set_capabilities_secure_bits(before | Bits::NO_SETUID_FIXUP)?;
+        become_user(USER_ID)?;
+        let done = action();
+        become_user(0)?;
+        rustix::thread::set_capabilities_secure_bits(before)?;
+        Ok(done)
     }
 
     /// Whom the program's user is in the stage.

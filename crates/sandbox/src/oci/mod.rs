@@ -34,6 +34,7 @@ use crate::seccomp;
 use crate::sys::{self, Fork};
 use crate::view::View;
 use ids::Ids;
+use runtime::Family;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -42,7 +43,12 @@ use std::path::Path;
 ///
 /// # Errors
 /// As [`start`] and [`Sandbox::run`].
-pub fn run(runtime: &Runtime, profile: &Profile, command: &Command, state: &Path) -> Result<Outcome, RunError> {
+pub fn run(
+    runtime: &Runtime,
+    profile: &Profile,
+    command: &Command,
+    state: &Path,
+) -> Result<Outcome, RunError> {
     start(runtime, profile, state)?.run(command, None)
 }
 
@@ -130,9 +136,17 @@ pub fn start(runtime: &Runtime, profile: &Profile, state: &Path) -> Result<Sandb
     Ok(sandbox)
 }
 
-/// Says of each layer who makes it. What the runtime is asked for is its word, and named as such.
+/// Says of each layer who makes it. Where it is the runtime, its program is looked at before the run counts as begun, and a
+/// wall that is not what was asked for ends it.
 fn name_layers(layers: &mut Layers, runtime: &Runtime, profile: &Profile) -> Result<(), Unenforceable> {
     let name = runtime.name();
+    if runtime.family() == Family::Gvisor {
+        let found = format!(
+            "`{name}` reaches the host's files as its own root, not as the program's user, and shows no process whose \
+             rights could be looked at; use crun, runc or the native backend"
+        );
+        return Err(Unenforceable { layer: Layer::UserShift, found });
+    }
     let calls = seccomp::Rules::builtin().syscalls().len();
     for (layer, how) in [
         (Layer::Namespaces, format!("user, process, network; mount, ipc, host name, cgroup by {name}")),

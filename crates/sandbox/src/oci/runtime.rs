@@ -6,8 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Where a runtime is looked for besides `PATH`, which often lacks the system's own folders.
-const FOLDERS: [&str; 6] =
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// An OCI runtime: any program with the command line of `runc`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,9 +23,9 @@ pub(super) enum Family {
     Crun,
     /// Needs a user 0 of its own; does without control groups where it may not make any.
     Runc,
-    /// Runs programs on a kernel of its own, so what it starts is not a process that can be waited for.
+    /// Runs programs on a kernel of its own and reaches the host's files as its own root, which owns none here. Refused.
     Gvisor,
-    /// Taken to be like `runc` without its options.
+    /// Taken to be like `runc` without its options; what it builds is looked at like the others'.
     Other,
 }
 
@@ -36,7 +35,8 @@ impl Runtime {
     /// # Errors
     /// It is not there, or is not executable.
     pub fn find(name: &Path) -> io::Result<Self> {
-        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no OCI runtime `{}`", name.display()));
+        let missing =
+            || io::Error::new(io::ErrorKind::NotFound, format!("no OCI runtime `{}`", name.display()));
         let found = if name.components().count() > 1 {
             name.to_owned()
         } else {
@@ -88,10 +88,7 @@ impl Family {
         match self {
             Self::Crun => &["--cgroup-manager=disabled"],
             Self::Runc => &["--rootless=true"],
-            Self::Gvisor => {
-                &["--rootless", "--ignore-cgroups", "--network=sandbox", "--oci-seccomp", "--host-uds=none"]
-            }
-            Self::Other => &[],
+            Self::Gvisor | Self::Other => &[],
         }
     }
 

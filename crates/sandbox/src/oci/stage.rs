@@ -130,9 +130,7 @@ fn prepare(setup: &mut Setup<'_>, control: &Control) -> Result<Option<network::S
         None => None,
     };
     setup.ids.assume_root()?;
-    // Becoming another user cleared these.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+    survive_nobody(DumpableBehavior::Dumpable)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
 
     let sockets = raise_network(setup)?;
@@ -151,10 +149,16 @@ fn prepare(setup: &mut Setup<'_>, control: &Control) -> Result<Option<network::S
     processes(Path::new(PROC), Some("pid")).map_err(refuse(Layer::Proc))?;
     scratch(setup)?;
     root_files(setup.view)?;
-    place_trees(setup.view, trees, overlay_state)?;
+    place_trees(setup, trees, overlay_state)?;
     // What this process holds is the caller's; the others inside must not read it.
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    survive_nobody(DumpableBehavior::NotDumpable)?;
     Ok(sockets)
+}
+
+/// Ends with the caller. To be said anew whenever this process has become another user, as is who may look at it.
+fn survive_nobody(looked_at: DumpableBehavior) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    Ok(rustix::process::set_dumpable_behavior(looked_at)?)
 }
 
 fn raise_network(setup: &mut Setup<'_>) -> Result<Option<network::Sockets>, Failure> {
@@ -252,13 +256,13 @@ fn root_files(view: &View) -> io::Result<()> {
 }
 
 /// Puts each piece where the configuration names it.
-fn place_trees(view: &View, trees: Trees, overlay_state: Option<OwnedFd>) -> Result<(), Unenforceable> {
+fn place_trees(setup: &Setup<'_>, trees: Trees, overlay_state: Option<OwnedFd>) -> Result<(), Unenforceable> {
     let wrong = |place: &Path, error: io::Error| Unenforceable {
         layer: Layer::Root,
         found: format!("{}: {error}", place.display()),
     };
     let mut lower = None;
-    for (number, (piece, tree)) in view.binds.iter().zip(trees.0).enumerate() {
+    for (number, (piece, tree)) in setup.view.binds.iter().zip(trees.0).enumerate() {
         if !config::is_shown(piece) {
             continue;
         }
@@ -276,7 +280,11 @@ fn place_trees(view: &View, trees: Trees, overlay_state: Option<OwnedFd>) -> Res
         }
     }
     if let (Some((place, lower)), Some(state)) = (lower, overlay_state) {
-        mounts::overlay(&place, &lower, &state).map_err(mounts::Step::refusal)?;
+        setup
+            .ids
+            .as_user(|| mounts::overlay(&place, &lower, &state))
+            .map_err(|error| wrong(&place, error))?
+            .map_err(mounts::Step::refusal)?;
     }
     let empty = mounts::clone_at(rustix::fs::CWD, Path::new(EMPTY), false);
     empty

@@ -47,6 +47,14 @@ pub(crate) struct Case {
     pub(crate) mode: String,
 }
 
+impl Case {
+    /// No attack of the list: the plain ground.
+    pub(crate) fn plain(stage: &str) -> Self {
+        let [name, effect, control, mode] = ["", "", "plain", "ReadWrite"].map(str::to_owned);
+        Self { name, effect, control, stage: stage.to_owned(), mode }
+    }
+}
+
 impl Person {
     /// Both where this is root, else whoever this is.
     pub(crate) fn all() -> Vec<Self> {
@@ -95,6 +103,7 @@ pub(crate) struct Range {
 
 impl Range {
     pub(crate) fn open() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         let folder = open_folder();
         let attacks = folder.path().join("attacks");
         fs::create_dir(&attacks).unwrap();
@@ -112,7 +121,7 @@ impl Range {
             let own = range.folder.path().join(format!("near-{}", person.id()));
             fs::create_dir(&own).unwrap();
             give(&own, person);
-            let name = format!("escape-{}-{}", std::process::id(), person.id());
+            let name = format!("escape-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
             let mut child = person
                 .command(Path::new("/usr/bin/python3"))
                 .arg(range.attacks().join("neighbour.py"))
@@ -183,7 +192,8 @@ fn built_example() -> PathBuf {
 }
 
 fn open_folder() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    // Not in `/tmp`, which is the sandbox's own inside, so that what is shown there would be below what may be written.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     folder
 }
@@ -201,6 +211,7 @@ pub(crate) struct Ground {
     pub(crate) victim: Child,
     protected: Vec<PathBuf>,
     write: Vec<PathBuf>,
+    hidden: Vec<PathBuf>,
     listeners: Vec<Child>,
 }
 
@@ -231,6 +242,7 @@ impl Ground {
             person,
             protected: Vec::new(),
             write: Vec::new(),
+            hidden: Vec::new(),
             listeners: Vec::new(),
             folder,
         };
@@ -257,7 +269,7 @@ impl Ground {
         }
     }
 
-    fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
 
@@ -325,6 +337,13 @@ impl Ground {
                 self.make_folder(&self.at("work/.bailiwick"));
                 self.write_file("work/.bailiwick/secret", SECRET);
             }
+            "hidden" => {
+                for place in ["work/private", "shown/private"] {
+                    self.make_folder(&self.at(place));
+                    self.write_file(&format!("{place}/secret"), SECRET);
+                    self.hidden.push(self.at(place));
+                }
+            }
             "gate-link" => {
                 self.make_folder(&self.at("work/config"));
                 self.write_file("work/config/secret", SECRET);
@@ -351,7 +370,7 @@ impl Ground {
                     chown(self.at("work/theirs"), Some(other), Some(other)).unwrap();
                 }
             }
-            "suid" | "overlay-suid" => {
+            "suid" => {
                 self.write_file("work/suid", &"x".repeat(64));
                 fs::set_permissions(self.at("work/suid"), fs::Permissions::from_mode(0o4755)).unwrap();
             }
@@ -398,6 +417,7 @@ impl Ground {
             workspace: Some(Workspace { path: self.work.clone(), mode, protected: self.protected.clone() }),
             read: vec![range.attacks(), self.at("shown")],
             write: self.write.clone(),
+            hidden: self.hidden.clone(),
             environment: self.environment(range, how),
             limits: Limits {
                 processes: 200,

@@ -93,12 +93,15 @@ pub(crate) fn judge(range: &Range, ground: &Ground, case: &Case, before: &Before
             let upper = ground.at("overlay/upper");
             odd(&ground.work, &["suid", "setid-id"]) || odd(&upper, &[])
         }
-        "odd-content" => {
-            holds("work/suid", token)
-                && fs::metadata(ground.at("work/suid")).is_ok_and(|found| found.mode() & 0o6000 != 0)
-        }
+        "odd-content" => ["work/suid", "overlay/upper/suid"].iter().any(|file| {
+            holds(file, token) && fs::metadata(ground.at(file)).is_ok_and(|found| found.mode() & 0o6000 != 0)
+        }),
         "odd-upper" => believed(&ground.at("overlay/upper")) || believed(&ground.work),
-        "victim" => victim(ground.victim.id()) != before.victim,
+        // A process that was killed takes a moment to be seen dead.
+        "victim" => (0..10).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            victim(ground.victim.id()) != before.victim
+        }),
         "survivor" => end_survivors(token) > 0,
         "crowded" => said.was_crowded,
         other => panic!("no such effect: {other}"),
@@ -123,7 +126,7 @@ fn semaphores(range: &Range, ground: &Ground) -> usize {
 
 /// The secret was copied into the workspace, where stages do not put it themselves.
 fn holds_secret(work: &Path, case: &Case) -> bool {
-    if ["gate", "gate-link", "others-file"].contains(&case.stage.as_str()) {
+    if ["gate", "gate-link", "others-file", "hidden"].contains(&case.stage.as_str()) {
         return false;
     }
     let mut found = false;
@@ -138,7 +141,7 @@ fn protected(work: &Path) -> BTreeMap<PathBuf, String> {
     let mut all = BTreeMap::new();
     let git = work.join(".git");
     if let Ok(found) = git.symlink_metadata() {
-        let is_used = found.is_dir() && names(&git).iter().any(|name| name.ends_with("HEAD"));
+        let is_used = found.is_dir() && git.join("config").is_file();
         let content = if found.is_file() { fs::read_to_string(&git).unwrap() } else { String::new() };
         all.insert(
             git.clone(),

@@ -213,23 +213,12 @@ impl Hooks {
             waiting: None,
         };
         let mut answer = verdict::allow(why);
-        if self.gate.config.shell.enabled
-            && let Ok(waiting) = shell::Waiting::of(&judged.tool, permit, event.body.text("cwd").as_deref())
-        {
-            let program = std::env::current_exe().map_err(|error| error.to_string());
-            let raw = event.body.get("tool_input").ok_or("the call has no input".to_owned());
-            let replaced = program.and_then(|program| {
-                shell::rewritten(raw?, &program, &self.gate.place, receipt.call())
-                    .ok_or("the call has no `command`".to_owned())
-            });
-            match replaced.and_then(|value| {
-                let tree = Tree::parse(value.to_string().as_bytes()).map_err(|error| error.to_string())?;
-                Ok((value, tree.canonical()))
-            }) {
-                Ok((value, canonical)) => {
-                    judged.replaced = Some(canonical);
+        if self.gate.config.shell.enabled && shell::is_shell(&judged.tool) {
+            match self.behind_the_wall(&event.body, permit, receipt.call()) {
+                Ok((waiting, replaced, canonical)) => {
                     judged.waiting = Some(waiting);
-                    answer = verdict::allow_instead(why, &value);
+                    judged.replaced = Some(canonical);
+                    answer = verdict::allow_instead(why, &replaced);
                 }
                 Err(why) => {
                     receipt.close(Status::Error, &why, b"");
@@ -242,15 +231,30 @@ impl Hooks {
         answer
     }
 
+    /// A permitted command, what the client is to run to fetch it, and that in canonical form.
+    fn behind_the_wall(
+        &self,
+        event: &Object,
+        permit: Permit<Recorded>,
+        call: &str,
+    ) -> Result<(shell::Waiting, Value, String), String> {
+        let place = &self.gate.place;
+        let cwd = event.text("cwd");
+        let waiting = shell::Waiting::prepare(permit, cwd.as_deref(), &self.gate.config.shell, place)?;
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let input = event.get("tool_input").ok_or("the call has no input")?;
+        let replaced = shell::rewritten(input, &program, place, call).ok_or("the call has no `command`")?;
+        let tree = Tree::parse(replaced.to_string().as_bytes()).map_err(|error| error.to_string())?;
+        Ok((waiting, replaced, tree.canonical()))
+    }
+
     /// What a shell that the client started is to run, once.
     ///
     /// # Errors
-    /// No such call waits: it was never permitted, or it was fetched before; or it cannot be confined.
-    pub fn fetch(&self, call: &str) -> Result<Order, String> {
-        let waiting = self
-            .find(call, |judged| judged.waiting.take())
-            .ok_or("no permitted command waits under this name; it runs once")?;
-        waiting.order(&self.gate.config.shell, &self.gate.place)
+    /// No such call waits: it was never permitted, or it was fetched before.
+    pub fn fetch(&self, call: &str) -> Result<Order, &'static str> {
+        let waiting = self.find(call, |judged| judged.waiting.take());
+        waiting.map(shell::Waiting::order).ok_or("no permitted command waits under this name; it runs once")
     }
 
     /// Notes how a fetched command was confined and ended, for its receipt.

@@ -8,7 +8,8 @@ use judge::request::tree::Tree;
 use sandbox::warden::Order;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The client's tool whose input is a command line.
 const TOOL: &str = "Bash";
@@ -20,43 +21,55 @@ const RUN: &str = "trap 'pwd -P >/run/place' EXIT\neval \"$1\"";
 /// One permitted command, waiting to be fetched.
 pub(super) struct Waiting {
     permit: Permit<Recorded>,
-    place: Option<PathBuf>,
+    order: Order,
+}
+
+/// Whether the gate runs this tool's calls itself.
+pub(super) fn is_shell(tool: &str) -> bool {
+    tool == TOOL
 }
 
 impl Waiting {
-    /// The command of `permit`, to run in `cwd`. `Err` gives back the permit of any other tool.
-    pub(super) fn of(
-        tool: &str,
+    /// The command of `permit`, to run in `cwd`.
+    ///
+    /// # Errors
+    /// It cannot be confined as configured, or would not see its working folder; in words for the agent.
+    pub(super) fn prepare(
         permit: Permit<Recorded>,
         cwd: Option<&str>,
-    ) -> Result<Self, Permit<Recorded>> {
-        if tool == TOOL { Ok(Self { permit, place: cwd.map(PathBuf::from) }) } else { Err(permit) }
-    }
-
-    /// What fetches and runs it. The permit is spent by this.
-    pub(super) fn order(self, shell: &Confinement, gate: &Place) -> Result<Order, String> {
-        let Self { permit, place } = self;
+        shell: &Confinement,
+        gate: &Place,
+    ) -> Result<Self, String> {
         let line = permit.request().arguments().member("command").and_then(Tree::as_text);
         let line = line.ok_or("the call has no `command`")?.to_owned();
         let overlay =
             place::overlay_of(&gate.state, gate.project(), OVERLAY).map_err(|error| error.to_string())?;
         let hidden = [gate.config.clone(), gate.state.clone()];
         let site = Site { workspace: gate.project(), home: None, overlay: &overlay, hidden: &hidden };
-        let profile = shell.profile(site, &[], &std::collections::BTreeMap::new())?;
-        let shown = profile
-            .workspace
-            .iter()
-            .map(|workspace| &workspace.path)
-            .chain(&profile.read)
-            .chain(&profile.write);
-        let cwd = place.and_then(|place| place.canonicalize().ok());
-        let cwd = cwd.filter(|cwd| shown.into_iter().any(|folder| cwd.starts_with(folder)));
+        let profile = shell.profile(site, &[], &BTreeMap::new())?;
+        let workspace = profile.workspace.iter().map(|workspace| &workspace.path);
+        let mut shown = workspace.chain(&profile.read).chain(&profile.write);
+        let cwd = cwd.map(|cwd| Path::new(cwd).canonicalize().unwrap_or_else(|_| cwd.into()));
+        if let Some(cwd) = cwd.as_deref().filter(|cwd| !shown.any(|folder| cwd.starts_with(folder))) {
+            return Err(format!(
+                "commands run confined to the project, which does not hold the working folder {}; go back to the project, \
+                 or ask the operator to add the folder to `read` or `write` of [shell]",
+                cwd.display()
+            ));
+        }
         let command = sandbox::Command {
             program: "bash".to_owned(),
             arguments: ["-c", RUN, "bash", &line].map(str::to_owned).into(),
             cwd,
         };
-        Ok(Order { profile, command, state: gate.state.clone() })
+        Ok(Self { order: Order { profile, command, state: gate.state.clone() }, permit })
+    }
+
+    /// What fetches and runs it. The permit is spent by this.
+    pub(super) fn order(self) -> Order {
+        let Self { permit, order } = self;
+        drop(permit);
+        order
     }
 }
 

@@ -237,6 +237,25 @@ def gates_folder_through_a_link():
     each([lambda: shown(".bailiwick/secret"), lambda: shown("config/secret")])
 
 
+@attack("secret", stage="hidden")
+def hidden_folder():
+    """Own: a folder the profile hides, in the workspace: read, moved, linked, copied from, uncovered."""
+    each([lambda: shown("private/secret"), lambda: os.rename("private", "p") or shown("p/secret"),
+          lambda: os.link("private/secret", "s") or shown("s"), lambda: sh("tar c . | strings; grep -r canary .")])
+
+
+@attack("secret", stage="hidden", mode="Overlay")
+def hidden_folder_under_overlay():
+    """Own: the same with an overlay above."""
+    hidden_folder()
+
+
+@attack("secret", stage="hidden")
+def hidden_folder_shown_elsewhere():
+    """Own: a folder the profile hides, in a folder that the profile shows."""
+    shown(SHOWN + "/private/secret")
+
+
 @attack("odd")
 def set_id_by_chmod():
     """Escape list 6: a set-user-id file waits in the workspace for somebody of the host."""
@@ -252,7 +271,7 @@ def set_id_by_open():
     os.umask(0)
     def temporary():
         fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o4755)
-        os.link(f"/proc/self/fd/{fd}", "t")
+        call(265, -100, text(f"/proc/self/fd/{fd}"), -100, text("t"), 0x400)
     each([lambda: os.open("o", os.O_CREAT | os.O_WRONLY, 0o4755), temporary,
           lambda: call(85, text("c"), 0o4755), lambda: call(2, text("u"), os.O_CREAT | os.O_WRONLY, 0o6755),
           lambda: os.mknod("n", 0o4755 | stat.S_IFREG), lambda: os.mknod("f", 0o4755 | stat.S_IFIFO),
@@ -394,7 +413,7 @@ def runtime_by_its_own_link():
         proved()
 
 
-@attack("odd", mode="Overlay", stage="overlay-suid")
+@attack("odd-content", mode="Overlay", stage="suid")
 def set_id_copied_up():
-    """CVE-2023-0386: an overlay copies a set-user-id file up out of a foreign mount; here it is the workspace's own."""
-    sh("chmod u+s file; mv suid moved; touch moved")
+    """CVE-2023-0386's kin: a set-user-id file of the lower side, copied up, then rewritten through a mapping."""
+    set_id_rewritten_by_mapping()

@@ -131,7 +131,7 @@ def machine_settings():
         before = time.clock_gettime(time.CLOCK_REALTIME)
         return call(227, 0, ctypes.create_string_buffer(struct.pack("qq", int(before), int(before % 1 * 1e9)))) == 0
     each([lambda: call(170, ctypes.c_char_p(name), len(name)) == 0 and proved(), lambda: call(103, 10, 0, 0) > 0 and proved(),
-          lambda: call(160 if False else 163, 0) == 0 and proved()])
+          lambda: call(163, 0) == 0 and proved()])
 
 
 @attack("proved", control="root")

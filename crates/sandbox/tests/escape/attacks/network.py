@@ -76,7 +76,6 @@ def name_service():
 def fast_open():
     """Own: data in the first packet, before any connect."""
     with socket.socket() as s:
-        s.settimeout(0.5)
         s.sendto(TOKEN.encode(), 0x20000000, ("127.0.0.1", PORT))
         time.sleep(0.05)
 
@@ -117,11 +116,11 @@ def other_families():
 def privileged_options():
     """Own: transparent binding, repair of connections, and marks that firewalls trust."""
     s = socket.socket()
-    each([lambda o=o: s.setsockopt(*o, 1) or proved() for o in ((0, 19), (6, 19), (1, 36), (1, 12) if False else (1, 32))])
+    each([lambda o=o: s.setsockopt(*o, 1) or proved() for o in ((0, 19), (6, 19), (1, 36), (1, 32))])
 
 
-@attack("proved", control="root")
-def interface_added():
-    """Own: a network interface, an address, a route."""
-    if sh("ip link add esc-dummy type dummy && ip link del esc-dummy") == 0:
+@attack("proved", control="userns")
+def address_added():
+    """Own: an address of its own choosing."""
+    if sh("ip addr add 127.9.9.10/32 dev lo") == 0:
         proved()

@@ -71,7 +71,7 @@ def other_spellings():
 def temporary_file_linked():
     """Own: O_TMPFILE and linkat make a name without open."""
     fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o755)
-    every(lambda n: os.link(f"/proc/self/fd/{fd}", n, follow_symlinks=True))
+    every(lambda n: call(265, -100, text(f"/proc/self/fd/{fd}"), -100, text(n), 0x400))
 
 
 @attack("protected")
@@ -237,3 +237,43 @@ def stash_of_reserved_folders_filled():
         if "stash" in folders:
             each([lambda n=n: put(f"{folder}/stash/{n}/settings.json") for n in os.listdir(folder + "/stash")])
     each([lambda: os.makedirs("state/stash/.envrc/deep"), lambda: put(".envrc")])
+
+
+@attack("protected", stage="git")
+def two_at_once():
+    """Own: two of one sandbox's processes race mkdir, rename and rmdir at one name while a third opens it."""
+    names, end = (".envrc", ".git/commondir", ".vscode"), time.monotonic() + 0.4
+    for _ in range(2):
+        if os.fork() == 0:
+            while time.monotonic() < end:
+                for name in names:
+                    for step in (lambda: os.rename(name, "x"), lambda: os.rename("x", name), lambda: os.mkdir("x")):
+                        try:
+                            step()
+                        except OSError:
+                            pass
+            os._exit(0)
+    while time.monotonic() < end:
+        each_quietly([lambda n=n: put(n + ("/x" if os.path.isdir(n) else "")) for n in names])
+
+
+def each_quietly(steps):
+    for step in steps:
+        try:
+            step()
+        except OSError:
+            pass
+
+
+@attack("protected", stage="git", mode="ReadOnly")
+def read_only_workspace_planted():
+    """Own: protected names where nothing at all may be written."""
+    every(put)
+    each([lambda: put(".git/config"), lambda: evil(".git/hooks/pre-commit")])
+
+
+@attack("protected", stage="git", mode="Overlay")
+def overlay_workspace_planted():
+    """Own: protected names through an overlay; its changes are somebody else's to apply."""
+    every(put)
+    each([lambda: put(".git/config"), lambda: evil(".git/hooks/pre-commit"), lambda: os.rename(".git", "x")])
