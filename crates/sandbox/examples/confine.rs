@@ -1,12 +1,15 @@
 //! The smallest program that confines another: `confine ORDER.json [OUTCOME.json]`, or `confine warden` as somebody's child.
+//! With a number in place of the outcome's file, one sandbox runs the command so many times, and says how long each took.
 //! The order is a [`sandbox::warden::Order`]; the exit status is the program's own, as a shell would give it.
 
-use sandbox::Sandbox;
 use sandbox::warden::{self, Order};
+use sandbox::{Sandbox, Standard};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use std::time::Instant;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
+    let mut arguments = std::env::args_os().skip(1).peekable();
     let Some(first) = arguments.next() else {
         eprintln!("usage: confine ORDER.json [OUTCOME.json] | confine warden");
         return ExitCode::from(2);
@@ -24,6 +27,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(times) =
+        arguments.next_if(|word| word.to_str().is_some_and(|word| word.parse::<u32>().is_ok()))
+    {
+        return again_and_again(&order, times.to_str().and_then(|times| times.parse().ok()).unwrap_or(1));
+    }
     let ran = Sandbox::start(&order.profile, &order.state)
         .and_then(|mut sandbox| sandbox.run(&order.command, None));
     match ran {
@@ -35,6 +43,35 @@ fn main() -> ExitCode {
                 }
             }
             warden::status(&outcome.end).into()
+        }
+        Err(error) => {
+            eprintln!("confine: {error}");
+            warden::refusal_status(&error).into()
+        }
+    }
+}
+
+/// Runs the command of `order` in one sandbox, and prints how long each run took, in milliseconds, as one line of JSON.
+fn again_and_again(order: &Order, times: u32) -> ExitCode {
+    let nothing = || std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map(OwnedFd::from);
+    let run = || -> Result<Vec<f64>, sandbox::RunError> {
+        let mut sandbox = Sandbox::start(&order.profile, &order.state)?;
+        let mut took = Vec::new();
+        for _ in 0..times {
+            let begun = Instant::now();
+            let standard = Standard::new(nothing()?, nothing()?, nothing()?);
+            let outcome = sandbox.run_on(standard, &order.command, None)?;
+            took.push(begun.elapsed().as_secs_f64() * 1_000.0);
+            if outcome.end != sandbox::End::Exited(0) {
+                eprintln!("confine: {:?}", outcome.end);
+            }
+        }
+        Ok(took)
+    };
+    match run() {
+        Ok(took) => {
+            println!("{}", serde_json::json!(took));
+            ExitCode::SUCCESS
         }
         Err(error) => {
             eprintln!("confine: {error}");

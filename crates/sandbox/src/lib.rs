@@ -13,6 +13,6 @@ mod view;
 pub mod warden;
 
 pub use layer::{Layer, Layers, Unenforceable};
-pub use native::{Outcome, RunError, Sandbox};
+pub use native::{Outcome, RunError, Sandbox, Standard};
 pub use profile::{Command, End, Home, Limit, Limits, Mode, Network, Profile, System, Workspace};
 pub use view::ViewError;

@@ -75,6 +75,27 @@ fn ask(backend: Backend, user: User) {
     assert!(failures.is_empty(), "{} as {}:\n{}", backend.name(), user.name(), failures.join("\n"));
 }
 
+/// A runtime that leaves something out must not get a receipt that says it did not.
+#[test]
+fn a_runtime_is_held_to_its_word() {
+    // A name that no family knows, so that every option comes from the script.
+    let subject = match Subject::prepare(Backend::Oci("crun"), User::Root) {
+        Ok(subject) => subject,
+        Err(why) => return println!("skipped: a runtime is held to its word: {why}"),
+    };
+    for (edit, status, complaint) in [
+        ("s/x/x/", 0, ""),
+        (r#"s/"noNewPrivileges":true/"noNewPrivileges":false/"#, 125, "NoNewPrivs"),
+        (r#"s/"bounding":\[\]/"bounding":["CAP_KILL"]/"#, 125, "CapBnd"),
+        (r#"s/"uid":1000,/"uid":0,/;s/"uid":1000}/"uid":0}/"#, 125, "Uid"),
+        (r#"s/"seccomp":/"unseccomp":/"#, 125, "Seccomp"),
+    ] {
+        let ran = subject.run_edited(edit);
+        assert_eq!(ran.status, status, "{edit}: {}", ran.error);
+        assert!(ran.error.contains(complaint), "{edit}: {}", ran.error);
+    }
+}
+
 macro_rules! subjects {
     ($($test:ident $backend:expr, $user:expr;)*) => {
         $(#[test] fn $test() { ask($backend, $user); })*

@@ -9,13 +9,14 @@ mod journal;
 mod load;
 mod mcp;
 mod numbers;
+mod sandbox;
 mod stand;
 
 use anyhow::bail;
 use serde_json::{Value, json};
 use std::process::Command;
 
-const NAMES: [&str; 5] = ["decision", "journal", "mcp", "hook", "idle"];
+const NAMES: [&str; 6] = ["decision", "journal", "mcp", "hook", "sandbox", "idle"];
 
 /// Builds the release once, then lets the release build of this program measure.
 pub(super) fn run(arguments: &[&str]) -> anyhow::Result<bool> {
@@ -55,6 +56,7 @@ pub(super) fn inner(arguments: &[&str]) -> anyhow::Result<bool> {
             "journal" => journal::measure()?,
             "mcp" => mcp::measure()?,
             "hook" => hook::measure()?,
+            "sandbox" => sandbox::measure()?,
             _ => idle::measure()?,
         };
         report.insert((*name).to_owned(), measured);

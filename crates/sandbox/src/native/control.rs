@@ -27,6 +27,8 @@ pub(crate) enum Request {
     Begin,
     /// Run this; standard input, output and error come with it, unless it gets a terminal for those named.
     Execute { command: Command, terminal: [bool; 3] },
+    /// End everything that a program left.
+    Clear,
     /// Send this signal to what runs.
     Signal(i32),
 }

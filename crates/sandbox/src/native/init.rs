@@ -223,6 +223,7 @@ impl Inside {
                     Some((Request::Execute { command, terminal }, streams)) => {
                         self.execute(&command, terminal, streams)?;
                     }
+                    Some((Request::Clear, _)) => sys::kill_everyone(),
                     Some((Request::Signal(signal), _)) => self.signal(signal),
                     Some((Request::Begin, _)) => {}
                 }

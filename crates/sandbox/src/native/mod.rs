@@ -18,6 +18,7 @@ mod privileges;
 mod streams;
 mod supervise;
 
+pub use streams::Standard;
 pub use supervise::Outcome;
 
 use crate::layer::{Layer, Layers, Unenforceable};
@@ -198,12 +199,26 @@ impl Sandbox {
         self.sockets.take()
     }
 
-    /// Runs `command` on this process's standard streams and waits for its end, or the end of `lifeline`.
+    /// Runs `command` on this process's own standard streams and waits for its end, or the end of `lifeline`.
     ///
     /// # Errors
     /// The program is not there, or the sandbox failed.
     pub fn run(&mut self, command: &Command, lifeline: Option<&dyn AsFd>) -> Result<Outcome, RunError> {
-        supervise::run(self, command, lifeline.map(AsFd::as_fd))
+        self.run_on(Standard::take()?, command, lifeline)
+    }
+
+    /// Runs `command` on these streams. A sandbox runs any number of commands, one after the other; each finds the files
+    /// that the ones before it left, and none of their processes.
+    ///
+    /// # Errors
+    /// The program is not there, or the sandbox failed.
+    pub fn run_on(
+        &mut self,
+        standard: Standard,
+        command: &Command,
+        lifeline: Option<&dyn AsFd>,
+    ) -> Result<Outcome, RunError> {
+        supervise::run(self, command, standard, lifeline.map(AsFd::as_fd))
     }
 }
 

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Names of the streams, by number.
 const NAMES: [&str; 3] = ["input", "output", "error"];
@@ -19,12 +20,52 @@ const PIPE_FILE_SYSTEM: rustix::fs::FsWord = 0x5049_5045;
 /// Bytes copied at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// Most that ended output may take to arrive once a limit was reached, in milliseconds.
+const DRAIN_MS_MAX: u64 = 1_000;
+
+/// Where a program's input, output and errors lead.
+#[derive(Debug)]
+pub struct Standard([OwnedFd; 3]);
+
+impl Standard {
+    /// These descriptors.
+    pub fn new(input: OwnedFd, output: OwnedFd, error: OwnedFd) -> Self {
+        Self([input, output, error])
+    }
+
+    /// This process's own. It keeps its errors and terminals; its input and output become `/dev/null`, so that whoever is
+    /// at the other end sees when the program closes them.
+    ///
+    /// # Errors
+    /// One of them is closed.
+    pub fn take() -> io::Result<Self> {
+        let own = [
+            io::stdin().as_fd().try_clone_to_owned()?,
+            io::stdout().as_fd().try_clone_to_owned()?,
+            io::stderr().as_fd().try_clone_to_owned()?,
+        ];
+        let nothing = nothing()?;
+        if !rustix::termios::isatty(&own[0]) {
+            rustix::stdio::dup2_stdin(&nothing)?;
+        }
+        if !rustix::termios::isatty(&own[1]) {
+            rustix::stdio::dup2_stdout(&nothing)?;
+        }
+        Ok(Self(own))
+    }
+}
+
+fn nothing() -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+}
+
 /// The streams for one program.
 pub(super) struct Streams {
     /// What it gets; where it gets a terminal, `/dev/null` stands in.
     pub(super) given: [OwnedFd; 3],
     pub(super) terminal: [bool; 3],
-    copies: Vec<JoinHandle<()>>,
+    /// The caller's ends of a terminal.
+    screens: [Option<OwnedFd>; 3],
     pending: Vec<(OwnedFd, OwnedFd)>,
     meter: Arc<Meter>,
 }
@@ -37,18 +78,19 @@ pub(super) struct Meter {
 }
 
 impl Streams {
-    /// Looks at this process's own streams. Output is counted where `output_bytes` bounds it.
+    /// Looks at the caller's streams. Output is counted where `output_bytes` bounds it.
     /// A pipe is given to `owner`, where ids are shifted: programs open `/dev/stdout` anew, as whoever they are.
-    pub(super) fn choose(output_bytes: Option<u64>, owner: Option<Uid>) -> Result<Self, RunError> {
-        let own = [io::stdin().as_fd().try_clone_to_owned(), io::stdout().as_fd().try_clone_to_owned()];
-        let [input, output] = own;
-        let own = [input?, output?, io::stderr().as_fd().try_clone_to_owned()?];
+    pub(super) fn choose(
+        Standard(own): Standard,
+        output_bytes: Option<u64>,
+        owner: Option<Uid>,
+    ) -> Result<Self, RunError> {
         let meter = Arc::new(Meter {
             left: AtomicU64::new(output_bytes.unwrap_or(u64::MAX)),
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?,
         });
-        let nothing = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let mut terminal = [false; 3];
+        let mut screens = [None, None, None];
         let mut pending = Vec::new();
         let mut given = Vec::with_capacity(3);
         for (number, stream) in own.into_iter().enumerate() {
@@ -57,7 +99,8 @@ impl Streams {
                 FileType::Directory | FileType::BlockDevice => return Err(RunError::Stream(NAMES[number])),
                 FileType::CharacterDevice if rustix::termios::isatty(&stream) => {
                     terminal[number] = true;
-                    nothing().map_err(io::Error::from)?
+                    screens[number] = Some(stream);
+                    nothing()?
                 }
                 _ if number > 0 && output_bytes.is_some() => {
                     let (reader, writer) = io::pipe()?;
@@ -72,43 +115,33 @@ impl Streams {
             given.push(stream);
         }
         let given = <[OwnedFd; 3]>::try_from(given).expect("one was pushed for each of three");
-        Ok(Self { given, terminal, copies: Vec::new(), pending, meter })
+        Ok(Self { given, terminal, screens, pending, meter })
     }
 
     /// Begins to copy what has to be copied, once the program runs; `shown` is the other side of its terminal.
     pub(super) fn flow(self, shown: Option<OwnedFd>) -> io::Result<Flow> {
-        let Self { given, terminal, mut copies, pending, meter } = self;
+        let Self { given, terminal: _, screens, pending, meter } = self;
         // Held any longer, the caller's readers would not see the program's own end of file.
         drop(given);
-        let nothing = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        let mut copies = Vec::new();
         for (reader, writer) in pending {
             let meter = meter.clone();
             copies.push(std::thread::spawn(move || meter.copy(File::from(reader), File::from(writer))));
         }
         let mut raw = None;
-        if let Some(shown) = &shown {
-            let out = if terminal[1] {
-                io::stdout().as_fd().try_clone_to_owned()?
-            } else {
-                io::stderr().as_fd().try_clone_to_owned()?
-            };
-            let (screen, counted) = (File::from(shown.try_clone()?), meter.clone());
-            copies.push(std::thread::spawn(move || counted.copy(screen, File::from(out))));
-            if terminal[0] {
-                raw = Some(Raw::enter()?);
-                let (keys, mut typed) =
-                    (File::from(io::stdin().as_fd().try_clone_to_owned()?), File::from(shown.try_clone()?));
+        let screen = screens.iter().flatten().last().map(OwnedFd::try_clone).transpose()?;
+        if let (Some(shown), Some(screen)) = (&shown, &screen) {
+            let (output, counted) = (File::from(shown.try_clone()?), meter.clone());
+            let to = File::from(screen.try_clone()?);
+            copies.push(std::thread::spawn(move || counted.copy(output, to)));
+            if let [Some(keys), ..] = screens {
+                raw = Some(Raw::enter(keys.try_clone()?)?);
+                let mut typed = File::from(shown.try_clone()?);
                 // Not waited for: it ends with this process, or when the terminal hangs up.
-                std::thread::spawn(move || drop(io::copy(&mut &keys, &mut typed)));
+                std::thread::spawn(move || drop(io::copy(&mut File::from(keys), &mut typed)));
             }
         }
-        if !terminal[0] {
-            rustix::stdio::dup2_stdin(&nothing)?;
-        }
-        if !terminal[1] {
-            rustix::stdio::dup2_stdout(&nothing)?;
-        }
-        let flow = Flow { copies, meter, shown, _raw: raw };
+        let flow = Flow { copies, meter, shown, screen, _raw: raw };
         flow.resize();
         Ok(flow)
     }
@@ -123,7 +156,9 @@ fn is_anonymous_pipe(stream: &OwnedFd) -> bool {
 pub(super) struct Flow {
     copies: Vec<JoinHandle<()>>,
     meter: Arc<Meter>,
+    /// The program's terminal, and the caller's.
     shown: Option<OwnedFd>,
+    screen: Option<OwnedFd>,
     _raw: Option<Raw>,
 }
 
@@ -135,13 +170,23 @@ impl Flow {
 
     /// Gives the program's terminal the size of the caller's.
     pub(super) fn resize(&self) {
-        if let Some(shown) = &self.shown {
-            let size = [io::stdin().as_fd(), io::stdout().as_fd(), io::stderr().as_fd()]
-                .into_iter()
-                .find_map(|stream| rustix::termios::tcgetwinsize(stream).ok());
-            if let Some(size) = size {
-                let _ = rustix::termios::tcsetwinsize(shown, size);
-            }
+        if let (Some(shown), Some(screen)) = (&self.shown, &self.screen)
+            && let Ok(size) = rustix::termios::tcgetwinsize(screen)
+        {
+            let _ = rustix::termios::tcsetwinsize(shown, size);
+        }
+    }
+
+    /// Whether anything is copied, and not all of it has arrived.
+    pub(super) fn is_copying(&self) -> bool {
+        self.copies.iter().any(|copy| !copy.is_finished())
+    }
+
+    /// Waits for what was written to arrive, but not for a reader that may have stopped reading for good.
+    pub(super) fn abandon(self) {
+        let begun = Instant::now();
+        while self.is_copying() && begun.elapsed() < Duration::from_millis(DRAIN_MS_MAX) {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -186,21 +231,22 @@ impl Meter {
 
 /// The caller's terminal, passing every key through; as it was when dropped.
 struct Raw {
+    terminal: OwnedFd,
     before: Termios,
 }
 
 impl Raw {
-    fn enter() -> io::Result<Self> {
-        let before = rustix::termios::tcgetattr(io::stdin())?;
+    fn enter(terminal: OwnedFd) -> io::Result<Self> {
+        let before = rustix::termios::tcgetattr(&terminal)?;
         let mut raw = before.clone();
         raw.make_raw();
-        rustix::termios::tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
-        Ok(Self { before })
+        rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &raw)?;
+        Ok(Self { terminal, before })
     }
 }
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        let _ = rustix::termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+        let _ = rustix::termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
     }
 }

@@ -2,7 +2,7 @@
 //! It starts nothing; what runs was started behind the wall.
 
 use super::control::{Report, Request};
-use super::streams::{Flow, Streams};
+use super::streams::{Flow, Standard, Streams};
 use super::{RunError, Sandbox};
 use crate::layer::Layers;
 use crate::profile::{Command, End, Limit, Limits, Mode};
@@ -39,6 +39,7 @@ pub struct Outcome {
 pub(super) fn run(
     sandbox: &mut Sandbox,
     command: &Command,
+    standard: Standard,
     lifeline: Option<BorrowedFd<'_>>,
 ) -> Result<Outcome, RunError> {
     let limits = sandbox.profile.limits.clone();
@@ -46,7 +47,7 @@ pub(super) fn run(
     let mut signals = PASSED_ON.to_vec();
     signals.push(libc::SIGWINCH);
     let signals = sys::signals_as_descriptor(&signals)?;
-    let streams = Streams::choose(limits.output_bytes, sandbox.identity.nobody())?;
+    let streams = Streams::choose(standard, limits.output_bytes, sandbox.identity.nobody())?;
     let request = Request::Execute { command: command.clone(), terminal: streams.terminal };
     sandbox.control.send(&request, &streams.given.each_ref().map(AsFd::as_fd))?;
     let shown = match sandbox.control.receive::<Report>()? {
@@ -62,9 +63,14 @@ pub(super) fn run(
         Watch { disk: Disk::of(sandbox, &limits), limits, begun, reached: BTreeSet::new(), place: None };
     let end = watch.until_end(sandbox, &flow, signals.as_fd(), lifeline)?;
     let ended_here = matches!(end, End::Limit(_));
-    // What was written last is still on its way, but nobody inside may write more.
-    let _ = rustix::process::pidfd_send_signal(&sandbox.init_fd, rustix::process::Signal::KILL);
-    flow.drain();
+    // Nothing that the program started outlives it.
+    let cleared = sandbox.control.send(&Request::Clear, &[]);
+    if ended_here || cleared.is_err() {
+        flow.abandon();
+    } else {
+        // What was written last is still on its way.
+        flow.drain();
+    }
     if sandbox.janitor.litter().cgroup.ran_out_of_memory() {
         watch.reached.insert(Limit::Memory);
     }

@@ -102,6 +102,7 @@ impl<'a> Drive<'a> {
                     Some((Request::Execute { command, terminal }, streams)) => {
                         self.execute(&command, terminal, streams)?;
                     }
+                    Some((Request::Clear, _)) => sys::kill_everyone(),
                     Some((Request::Signal(signal), _)) => self.signal(signal),
                     Some((Request::Begin, _)) => {}
                 }
@@ -110,6 +111,7 @@ impl<'a> Drive<'a> {
     }
 
     fn execute(&mut self, command: &Command, terminal: [bool; 3], streams: Vec<OwnedFd>) -> io::Result<()> {
+        self.forget();
         let report = match self.run(command, terminal, streams) {
             Ok((pid, shown)) => {
                 self.running = Some(pid);
@@ -122,6 +124,15 @@ impl<'a> Drive<'a> {
             Err(NotRun::Failed(why)) => Report::Failed(format!("{}: {why}", self.setup.runtime.name())),
         };
         self.control.send(&report, &[])
+    }
+
+    /// Removes what is left of the container before: nothing of it runs any more.
+    fn forget(&self) {
+        for file in [LOG, PID_FILE, CONSOLE] {
+            // Absent the first time, and mostly after.
+            let _ = std::fs::remove_file(file);
+        }
+        let _ = std::fs::remove_dir_all(Path::new(STATE).join(CONTAINER));
     }
 
     /// The program's id, and the terminal's other side where it got one.

@@ -52,7 +52,7 @@ pub fn run(
     start(runtime, profile, state)?.run(command, None)
 }
 
-/// Prepares the wall of `profile`; `runtime` builds its inner half once there is a program to run, of which there can be one.
+/// Prepares the wall of `profile`; `runtime` builds its inner half once there is a program to run, anew for each.
 ///
 /// # Errors
 /// What the profile asks for cannot be shown or enforced here, or not by this runtime; `EBUSY` in a process with other

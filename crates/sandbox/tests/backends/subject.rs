@@ -157,16 +157,7 @@ impl Subject {
     }
 
     pub(crate) fn start(&self, place: &Place, profile: &Profile, command: &[&str]) -> Running {
-        let (program, arguments) = command.split_first().unwrap();
-        self.start_command(
-            place,
-            profile,
-            sandbox::Command {
-                program: (*program).to_owned(),
-                arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
-                cwd: None,
-            },
-        )
+        self.start_command(place, profile, spoken(command))
     }
 
     pub(crate) fn start_command(
@@ -175,8 +166,7 @@ impl Subject {
         profile: &Profile,
         command: sandbox::Command,
     ) -> Running {
-        let order = Order { profile: profile.clone(), command, state: place.state.clone() };
-        std::fs::write(&place.order, serde_json::to_vec(&order).unwrap()).unwrap();
+        place.write(profile, command);
         let confine = |name: &str| self.folder.path().join(name);
         let mut parts: Vec<PathBuf> = Vec::new();
         if self.user == User::Ordinary && rustix::process::geteuid().is_root() {
@@ -202,8 +192,42 @@ impl Subject {
         Running { child, outcome: place.outcome.clone() }
     }
 
+    /// Runs `true` by a runtime that is this subject's, but for what `edit`, a script for sed(1), does to its configuration.
+    pub(crate) fn run_edited(&self, edit: &str) -> Ran {
+        let place = self.place();
+        let path = Runtime::find(Path::new(self.backend.name())).unwrap();
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in *create*) sed -i '{edit}' bundle/config.json;; esac\nexec {} --cgroup-manager=disabled \"$@\"\n",
+            path.path().display()
+        );
+        let runtime = place.beside.join("edited");
+        std::fs::write(&runtime, script).unwrap();
+        open_to_all(&runtime);
+        place.write(&self.profile(&place), spoken(&["true"]));
+        let mut process = Command::new(self.folder.path().join("confine_oci"));
+        let process = process.arg(&runtime).args([&place.order, &place.outcome]);
+        let piped = process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running { child: piped.spawn().unwrap(), outcome: place.outcome.clone() }.end("")
+    }
+
     pub(crate) fn run(&self, place: &Place, profile: &Profile, command: &[&str], input: &str) -> Ran {
         self.start(place, profile, command).end(input)
+    }
+}
+
+impl Place {
+    fn write(&self, profile: &Profile, command: sandbox::Command) {
+        let order = Order { profile: profile.clone(), command, state: self.state.clone() };
+        std::fs::write(&self.order, serde_json::to_vec(&order).unwrap()).unwrap();
+    }
+}
+
+fn spoken(command: &[&str]) -> sandbox::Command {
+    let (program, arguments) = command.split_first().unwrap();
+    sandbox::Command {
+        program: (*program).to_owned(),
+        arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+        cwd: None,
     }
 }
 

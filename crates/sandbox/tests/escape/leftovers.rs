@@ -1,7 +1,7 @@
 //! Nothing stays: a thousand runs, and hundreds whose caller is killed at any moment, leave no process, mount, control group
 //! or reserved name. What a killed caller leaves may only wait for the next sandbox of the same workspace.
 
-use crate::ground::{Case, Ground, How, Person, Range};
+use crate::ground::{Case, Ground, How, Person, Range, SECRET};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 /// Runs that end by themselves, per person.
 const RUNS: usize = 500;
 /// Runs whose caller is killed, per person.
-const KILLS: usize = 250;
+const KILLS: usize = 120;
+/// System calls that change something, before each of which a caller is killed once.
+const CHANGING: &str = "openat,write,mkdir,rename,renameat2,rmdir,unlink,link,clone,clone3,sendmsg,recvmsg,ftruncate,wait4,mount_setattr,pidfd_send_signal";
 /// How long what was killed may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
 
@@ -86,6 +88,84 @@ fn killed_callers_leave_nothing() {
         }
         assert!(left.is_empty(), "{person}: {left:#?}");
         println!("{person}: {KILLS} killed callers left nothing behind for good");
+    }
+}
+
+#[test]
+fn callers_killed_at_every_system_call_leave_nothing() {
+    if !Path::new("/usr/bin/strace").exists() {
+        println!("skipped: callers_killed_at_every_system_call (strace is not installed)");
+        return;
+    }
+    let range = Range::open();
+    let mut holes = Vec::new();
+    for person in Person::all() {
+        let ground = Ground::lay(&range, person, &Case::plain("git"));
+        let before = found(&range, &ground);
+        let mut late = 0;
+        let trace = ground.at("trace");
+        let run = |kill: Option<&str>| {
+            let profile = ground.profile(&range, "ReadWrite", How::Inside);
+            let plain = ground.confined(&range, profile, &["true"], ground.state());
+            let Some(kill) = kill else { return plain };
+            let mut traced = person.command(Path::new("/usr/bin/strace"));
+            traced.args(["-qqq", "-e", kill, "-o"]).arg(&trace).arg("--").arg(&range.confine);
+            traced.arg(ground.at(&format!("order-{SECRET}.json"))).arg(ground.at("outcome"));
+            traced
+        };
+        assert!(run(Some(&format!("trace={CHANGING}"))).status().unwrap().success());
+        let text = fs::read_to_string(&trace).unwrap();
+        let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+        let mut moments = Vec::new();
+        for name in text.lines().filter_map(|line| Some(line.split_once('(')?.0)) {
+            let count = counts.entry(name).or_default();
+            *count += 1;
+            moments.push(format!("inject={name}:signal=KILL:when={count}"));
+        }
+        for moment in &moments {
+            let ended = run(Some(moment)).stderr(Stdio::null()).status().unwrap();
+            if ended.success() {
+                continue;
+            }
+            let settle = |most: Duration| {
+                let begun = Instant::now();
+                while found(&range, &ground) != before && begun.elapsed() < most {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                found(&range, &ground).difference(&before).cloned().collect::<Vec<_>>()
+            };
+            if settle(Duration::from_millis(100)).is_empty() {
+                continue;
+            }
+            late += 1;
+            let next = run(None).output().unwrap();
+            let left = settle(Duration::from_millis(500));
+            if !next.status.success() || !left.is_empty() {
+                let why = String::from_utf8_lossy(&next.stderr).into_owned();
+                holes.push(format!(
+                    "{person}: HOLE killed at {moment}: the next run {}: {why} {left:?}",
+                    next.status
+                ));
+                clear(&left);
+            }
+        }
+        println!(
+            "{person}: killed at each of {} system calls; after {late} of them something waited for the next run",
+            moments.len()
+        );
+    }
+    assert!(holes.is_empty(), "{} failures:\n{}", holes.len(), holes.join("\n"));
+}
+
+/// Takes away what a run left, so that the next is judged by itself.
+fn clear(left: &[String]) {
+    for left in left {
+        let process = left.strip_prefix("process ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        if let Some(id) = process.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
+        } else if left.starts_with('/') {
+            let _ = fs::remove_dir(left).or_else(|_| fs::remove_file(left));
+        }
     }
 }
 

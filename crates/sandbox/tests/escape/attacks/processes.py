@@ -245,21 +245,16 @@ def set_id_program_executed():
 @attack("proved", mode="ReadOnly")
 def core_dump_left():
     """Escape list 47: what a crashing program leaves for the host's handler of cores."""
-    import resource, glob
-    os.chdir("/tmp")
+    import resource
+    folder = "/tmp/" + TOKEN
+    os.mkdir(folder)
+    os.chdir(folder)
     each([lambda: resource.setrlimit(resource.RLIMIT_CORE, (-1, -1))])
     child = os.fork()
     if child == 0:
         os.abort()
     os.waitpid(child, 0)
-    for path in glob.glob("/tmp/core*"):
+    for name in os.listdir(folder):
         proved()
-        each([lambda: os.unlink(path)])
-
-
-@attack("secret")
-def mounts_told():
-    """Own: what the list of mounts tells of the host: here the name of its folder beside the workspace."""
-    # The control reads the folder itself; inside only a list could name it.
-    each([lambda: print(open(OUT + "/canary").read())])
-    each([lambda: print(open("/proc/self/mountinfo").read()), lambda: print(open("/proc/1/mounts").read())])
+        os.unlink(name)
+    os.rmdir(folder)
