@@ -3,6 +3,7 @@
 
 pub mod layer;
 pub mod native;
+pub mod oci;
 pub mod overlay;
 pub mod profile;
 pub mod protect;

@@ -221,3 +221,41 @@ pub(crate) fn borrow(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: `number` is not -1, and the only use is fcntl(2), which answers EBADF for what is not open.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
+
+/// Overwrites this process's arguments, which anybody in its process namespace could read. Only for a child that goes on to
+/// do nothing with them.
+pub(crate) fn forget_arguments() {
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    // arg_start and arg_end, the 48th and 49th of proc_pid_stat(5); what follows the name begins with the third.
+    let place = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<usize>().ok());
+    if let (Some(start), Some(end)) = (place(48), place(49))
+        && start != 0
+        && end > start
+    {
+        // SAFETY: the kernel says that this range of this process's stack holds its arguments. Nobody else reads them: this is
+        // a single-threaded child that keeps no reference into them.
+        unsafe { std::ptr::write_bytes(start as *mut u8, 0, end - start) };
+    }
+}
+
+/// `struct shm_info` of `<sys/shm.h>`.
+#[repr(C)]
+#[derive(Default)]
+struct SharedSegments {
+    used_ids: libc::c_int,
+    total_pages: libc::c_ulong,
+    resident_pages: libc::c_ulong,
+    swapped_pages: libc::c_ulong,
+    swap_attempts: libc::c_ulong,
+    swap_successes: libc::c_ulong,
+}
+
+/// Pages of System V shared memory of this IPC namespace, attached by anybody or not (shmctl(2), `SHM_INFO`).
+pub(crate) fn shared_segment_pages() -> u64 {
+    const SHM_INFO: libc::c_int = 14;
+    let mut found = SharedSegments::default();
+    // SAFETY: with SHM_INFO the kernel ignores the id and writes one `struct shm_info`, which `found` is laid out as.
+    let result = unsafe { libc::shmctl(0, SHM_INFO, (&raw mut found).cast::<libc::shmid_ds>()) };
+    if result < 0 { 0 } else { found.total_pages }
+}

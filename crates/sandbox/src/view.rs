@@ -160,6 +160,12 @@ impl View {
             if SYSTEM.iter().any(|system| Path::new(system).starts_with(path)) {
                 return Err(ViewError::new(path, "is part of the system; choose a project's folder"));
             }
+            if let Some(above) = profile.write.iter().find(|above| path.starts_with(above)) {
+                return Err(ViewError::new(
+                    above,
+                    "holds the workspace, which could be moved away; name folders beside it",
+                ));
+            }
             view.bind(
                 path,
                 match workspace.mode {

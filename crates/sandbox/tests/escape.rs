@@ -27,6 +27,17 @@ use verdict::{Before, Verdict};
 /// How many attacks run at once.
 const WORKERS: usize = 3;
 
+/// What is known to get through, and why; each is named in SECURITY.md. One that no longer does fails the test, until it is
+/// taken off this list.
+const KNOWN: [(&str, &str); 6] = [
+    ("read_only_socket", "only Landlock ABI 9 (Linux 7.1) can keep a program from a socket that it sees"),
+    ("workspace_socket_read_only", "the same"),
+    ("set_id_rewritten_by_mapping", "the kernel keeps a set-id bit over a write through a mapping"),
+    ("set_id_copied_up", "overlayfs keeps the bit; it is never applied"),
+    ("broken_git_beside_bare_repository", "git's own files must be replaceable, .git/HEAD too"),
+    ("nested_repository_in_index", "names deeper than the workspace's root are not kept"),
+];
+
 /// What became of one attack by one person.
 #[derive(Default)]
 struct Tally {
@@ -78,7 +89,20 @@ fn nothing_gets_out() {
             tally.skipped.len(),
             tally.skipped.join(", ")
         );
-        failures.extend(tally.holes.iter().map(|hole| format!("{person}: HOLE {hole}")));
+        let is_known = |hole: &&String| KNOWN.iter().any(|(name, _)| hole.starts_with(&format!("{name} ")));
+        let (known, new): (Vec<&String>, Vec<&String>) = tally.holes.iter().partition(is_known);
+        println!(
+            "{person}: {} attempts get through as known: {}",
+            known.len(),
+            KNOWN.map(|(name, _)| name).join(", ")
+        );
+        let gone = KNOWN.iter().filter(|(name, _)| {
+            name.contains(&only) && !known.iter().any(|hole| hole.starts_with(&format!("{name} ")))
+        });
+        failures.extend(
+            gone.map(|(name, _)| format!("{person}: {name} no longer gets through; take it off the list")),
+        );
+        failures.extend(new.into_iter().map(|hole| format!("{person}: HOLE {hole}")));
         failures.extend(tally.broken.iter().map(|broken| format!("{person}: DID NOT RUN {broken}")));
     }
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));

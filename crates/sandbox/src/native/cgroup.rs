@@ -2,6 +2,7 @@
 //! version 2 where it is delegated, version 1, or none. It removes the groups it made, and those of callers that died.
 
 use crate::profile::Limits;
+use rustix::fs::Access;
 use rustix::process::Pid;
 use std::fs;
 use std::io;
@@ -20,131 +21,147 @@ const PERIOD_US: u64 = 100_000;
 
 /// The groups of one sandbox.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cgroup {
-    folders: Vec<PathBuf>,
-    memory: Option<PathBuf>,
+pub(crate) struct Cgroup {
+    places: Vec<Place>,
+    memory: Option<(PathBuf, Version)>,
     has_cpu: bool,
-    version: u8,
+}
+
+/// Where a group may be made.
+#[derive(Clone, Debug)]
+struct Place {
+    folder: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Unified,
+    Memory,
+    Cpu,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
 }
 
 impl Cgroup {
-    /// Makes groups with the bounds of `limits`, as far as this host lets this user.
-    pub(super) fn make(limits: &Limits) -> Self {
+    /// Finds where groups could be made for `limits`, as far as this host lets this user. Makes none.
+    pub(crate) fn plan(limits: &Limits) -> Self {
         let Ok(own) = fs::read_to_string("/proc/self/cgroup") else { return Self::default() };
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{PREFIX}{}-{count}", std::process::id());
-        let mut made = Self::default();
+        let name = format!("{PREFIX}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let mut places = Vec::new();
+        let mut add = |parent: &Path, kind| {
+            if rustix::fs::access(parent, Access::WRITE_OK).is_ok() {
+                places.push(Place { folder: parent.join(&name), kind });
+            }
+        };
         for line in own.lines() {
-            let mut parts = line.splitn(3, ':');
-            let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
-                continue;
-            };
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
             let path = path.trim_start_matches('/');
             match controllers {
                 "" => {
                     for mount in [MOUNT, "/sys/fs/cgroup/unified"] {
-                        let parent = Path::new(mount).join(path);
+                        let own = Path::new(mount).join(path);
                         // Beside us where we are a leaf of a delegated tree, or below us.
-                        let places = [parent.parent().unwrap_or(&parent), parent.as_path()];
-                        if places.iter().any(|place| made.version_2(place, &name, limits)) {
-                            break;
+                        let above = own.parent().filter(|above| above.starts_with(mount));
+                        let parent =
+                            above.into_iter().chain([own.as_path()]).find(|parent| enables_memory(parent));
+                        if let Some(parent) = parent {
+                            add(parent, Kind::Unified);
                         }
                     }
                 }
-                "memory" => made.version_1_memory(&Path::new(MOUNT).join("memory").join(path), &name, limits),
+                "memory" => add(&Path::new(MOUNT).join("memory").join(path), Kind::Memory),
                 "cpu" | "cpu,cpuacct" if limits.cpu_percent.is_some() => {
-                    made.version_1_cpu(&Path::new(MOUNT).join(controllers).join(path), &name, limits);
+                    add(&Path::new(MOUNT).join(controllers).join(path), Kind::Cpu);
                 }
                 _ => {}
             }
         }
-        made
+        Self { places, memory: None, has_cpu: false }
     }
 
-    fn version_2(&mut self, parent: &Path, name: &str, limits: &Limits) -> bool {
-        let enabled = fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
-        let has = |controller: &str| enabled.split_whitespace().any(|word| word == controller);
-        if self.memory.is_some() || !has("memory") || !parent.starts_with(MOUNT) {
-            return false;
+    /// Makes the groups with the bounds of `limits`.
+    pub(crate) fn make(&mut self, limits: &Limits) {
+        for Place { folder, kind } in self.places.clone() {
+            if let Some(parent) = folder.parent() {
+                sweep(parent);
+            }
+            if (kind != Kind::Cpu && self.memory.is_some()) || fs::create_dir(&folder).is_err() {
+                continue;
+            }
+            let set = |file: &str, value: String| fs::write(folder.join(file), value).is_ok();
+            let memory = limits.memory_bytes.to_string();
+            let quota = |percent: u32| u64::from(percent) * PERIOD_US / 100;
+            match kind {
+                Kind::Unified => {
+                    if set("memory.max", memory) {
+                        // Swap is memory too, and the whole sandbox ends, not the process that asked last. Absent where
+                        // the kernel has no swap or is too old.
+                        let _ = set("memory.swap.max", "0".to_owned());
+                        let _ = set("memory.oom.group", "1".to_owned());
+                        self.memory = Some((folder.clone(), Version::Two));
+                    }
+                    // The kernel counts processes by user namespace as well.
+                    let _ = set("pids.max", limits.processes.to_string());
+                    if let Some(percent) = limits.cpu_percent {
+                        self.has_cpu |= set("cpu.max", format!("{} {PERIOD_US}", quota(percent)));
+                    }
+                }
+                Kind::Memory => {
+                    if set("memory.limit_in_bytes", memory.clone()) {
+                        // Absent where swap is not accounted.
+                        let _ = set("memory.memsw.limit_in_bytes", memory);
+                        self.memory = Some((folder.clone(), Version::One));
+                    }
+                }
+                Kind::Cpu => {
+                    if let Some(percent) = limits.cpu_percent {
+                        self.has_cpu |= set("cpu.cfs_period_us", PERIOD_US.to_string())
+                            && set("cpu.cfs_quota_us", quota(percent).to_string());
+                    }
+                }
+            }
         }
-        sweep(parent);
-        let folder = parent.join(name);
-        if fs::create_dir(&folder).is_err() {
-            return false;
-        }
-        self.folders.push(folder.clone());
-        let bounded = fs::write(folder.join("memory.max"), limits.memory_bytes.to_string()).is_ok();
-        // Swap is memory too, and the whole sandbox ends, not the process that asked last.
-        let _ = fs::write(folder.join("memory.swap.max"), "0");
-        let _ = fs::write(folder.join("memory.oom.group"), "1");
-        let _ = fs::write(folder.join("pids.max"), limits.processes.to_string());
-        if let Some(percent) = limits.cpu_percent.filter(|_| has("cpu")) {
-            let quota = format!("{} {PERIOD_US}", u64::from(percent) * PERIOD_US / 100);
-            self.has_cpu = fs::write(folder.join("cpu.max"), quota).is_ok();
-        }
-        if bounded {
-            self.memory = Some(folder);
-            self.version = 2;
-        }
-        bounded
-    }
-
-    fn version_1_memory(&mut self, parent: &Path, name: &str, limits: &Limits) {
-        sweep(parent);
-        let folder = parent.join(name);
-        if self.memory.is_some() || fs::create_dir(&folder).is_err() {
-            return;
-        }
-        self.folders.push(folder.clone());
-        let bytes = limits.memory_bytes.to_string();
-        if fs::write(folder.join("memory.limit_in_bytes"), &bytes).is_ok() {
-            // Absent where swap is not accounted.
-            let _ = fs::write(folder.join("memory.memsw.limit_in_bytes"), &bytes);
-            self.memory = Some(folder);
-            self.version = 1;
-        }
-    }
-
-    fn version_1_cpu(&mut self, parent: &Path, name: &str, limits: &Limits) {
-        let Some(percent) = limits.cpu_percent else { return };
-        sweep(parent);
-        let folder = parent.join(name);
-        if fs::create_dir(&folder).is_err() {
-            return;
-        }
-        self.folders.push(folder.clone());
-        let quota = (u64::from(percent) * PERIOD_US / 100).to_string();
-        self.has_cpu = fs::write(folder.join("cpu.cfs_period_us"), PERIOD_US.to_string())
-            .and_then(|()| fs::write(folder.join("cpu.cfs_quota_us"), quota))
-            .is_ok();
     }
 
     /// How memory is bounded, or `None` where it is not.
-    pub(super) fn memory(&self) -> Option<String> {
-        self.memory.as_ref().map(|_| format!("cgroup v{}", self.version))
+    pub(crate) fn memory(&self) -> Option<&'static str> {
+        self.memory.as_ref().map(|(_, version)| match version {
+            Version::One => "cgroup v1",
+            Version::Two => "cgroup v2",
+        })
     }
 
     /// Whether processor time is bounded.
-    pub(super) fn has_cpu(&self) -> bool {
+    pub(crate) fn has_cpu(&self) -> bool {
         self.has_cpu
     }
 
-    /// Whether there is anything to remove.
-    pub(super) fn exists(&self) -> bool {
-        !self.folders.is_empty()
+    /// Whether there may be anything to remove.
+    pub(crate) fn is_planned(&self) -> bool {
+        !self.places.is_empty()
     }
 
     /// Puts `pid`, which has started nothing yet, into the groups.
-    pub(super) fn enter(&self, pid: Pid) -> io::Result<()> {
+    pub(crate) fn enter(&self, pid: Pid) -> io::Result<()> {
         let id = pid.as_raw_nonzero().to_string();
-        self.folders.iter().try_for_each(|folder| fs::write(folder.join("cgroup.procs"), &id))
+        let made = self.places.iter().filter(|place| place.folder.exists());
+        made.into_iter().try_for_each(|place| fs::write(place.folder.join("cgroup.procs"), &id))
     }
 
     /// Whether the kernel ended something here for want of memory.
-    pub(super) fn ran_out_of_memory(&self) -> bool {
-        let Some(folder) = &self.memory else { return false };
-        let file = if self.version == 2 { "memory.events" } else { "memory.oom_control" };
+    pub(crate) fn ran_out_of_memory(&self) -> bool {
+        let Some((folder, version)) = &self.memory else { return false };
+        let file = match version {
+            Version::One => "memory.oom_control",
+            Version::Two => "memory.events",
+        };
         let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
         text.lines()
             .filter_map(|line| line.strip_prefix("oom_kill "))
@@ -152,10 +169,10 @@ impl Cgroup {
     }
 
     /// Removes the groups, waiting while the last processes leave them.
-    pub(super) fn remove(&self) {
-        for folder in &self.folders {
+    pub(crate) fn remove(&self) {
+        for place in &self.places {
             for _ in 0..REMOVE_ATTEMPTS_MAX {
-                match fs::remove_dir(folder) {
+                match fs::remove_dir(&place.folder) {
                     Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                         std::thread::sleep(Duration::from_millis(5));
                     }
@@ -164,6 +181,11 @@ impl Cgroup {
             }
         }
     }
+}
+
+fn enables_memory(parent: &Path) -> bool {
+    let enabled = fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
+    enabled.split_whitespace().any(|word| word == "memory")
 }
 
 /// Removes groups whose makers were killed together with whoever should have removed them.

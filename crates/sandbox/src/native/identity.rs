@@ -17,16 +17,16 @@ const NOBODY_COUNT: u32 = 0x0FF0_0000;
 
 /// Whom the user inside is, outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) user: u32,
-    pub(super) group: u32,
+pub(crate) struct Identity {
+    pub(crate) user: u32,
+    pub(crate) group: u32,
     /// Ids are shifted: the caller is root, and the program is nobody.
-    pub(super) is_shifted: bool,
+    pub(crate) is_shifted: bool,
 }
 
 impl Identity {
     /// For root a fresh nobody, so that two sandboxes share not even a user; for others themselves.
-    pub(super) fn choose() -> io::Result<Self> {
+    pub(crate) fn choose() -> io::Result<Self> {
         let user = rustix::process::geteuid();
         if !user.is_root() {
             return Ok(Self {
@@ -42,12 +42,12 @@ impl Identity {
     }
 
     /// That user's id outside, where it is nobody's.
-    pub(super) fn nobody(self) -> Option<rustix::fs::Uid> {
+    pub(crate) fn nobody(self) -> Option<rustix::fs::Uid> {
         self.is_shifted.then(|| rustix::fs::Uid::from_raw(self.user))
     }
 
     /// Gives the new process `pid`, which waits for it, its one user and group.
-    pub(super) fn map(self, pid: Pid) -> Result<(), Unenforceable> {
+    pub(crate) fn map(self, pid: Pid) -> Result<(), Unenforceable> {
         let wrong = |error: io::Error| Unenforceable {
             layer: Layer::Namespaces,
             found: format!("mapping users: {error}"),
@@ -60,7 +60,7 @@ impl Identity {
     }
 
     /// Becomes that user, inside.
-    pub(super) fn assume(self) -> io::Result<()> {
+    pub(crate) fn assume(self) -> io::Result<()> {
         use rustix::fs::{Gid, Uid};
         let (user, group) = (Uid::from_raw(USER_ID), Gid::from_raw(USER_ID));
         if self.is_shifted {
@@ -72,7 +72,7 @@ impl Identity {
     }
 
     /// For each owner of a writable piece, a translation that shows it as the user inside. Only where ids are shifted.
-    pub(super) fn owners(
+    pub(crate) fn owners(
         self,
         view: &View,
         more: Option<(u32, u32)>,
@@ -100,9 +100,14 @@ impl Identity {
 
     /// A user namespace that translates `owner` on disk to the user inside. Only its mapping is used; nothing runs in it.
     fn translation(self, (user, group): (u32, u32)) -> io::Result<File> {
+        let parent = rustix::process::getpid();
         let Fork::Parent { pid, .. } = sys::fork_into(sys::USER_NAMESPACE)? else {
             // Waits to be ended by its parent, or with it.
             let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+            if rustix::process::getppid() != Some(parent) {
+                // It was gone before that was asked for.
+                sys::exit_now(0);
+            }
             loop {
                 std::thread::park();
             }

@@ -4,6 +4,7 @@
 use super::control::{Control, Report, Request};
 use super::identity::Identity;
 use super::mounts::{Plan, Trees};
+use super::spent::Spent;
 use super::{network, privileges};
 use crate::layer::{Layer, Layers, Unenforceable};
 use crate::profile::{Command, End, Limit, Limits, Network, Profile};
@@ -13,20 +14,24 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// Where the control socket stands once everything else is closed.
 const CONTROL: i32 = 3;
 /// How often memory is counted where no cgroup bounds it, in milliseconds.
-const MEMORY_LOOK_MS: i64 = 25;
+const MEMORY_LOOK_MS: u64 = 25;
+/// Every so many looks it is counted with care.
+const CAREFUL_LOOK_EVERY: u32 = 10;
 /// How often processes are counted, in milliseconds.
-const PROCESSES_LOOK_MS: i64 = 1_000;
+const PROCESSES_LOOK_MS: u64 = 1_000;
 
 /// Where a shell may write the folder it ended in.
-pub(super) const PLACE: &str = "/run/place";
+pub(crate) const PLACE: &str = "/run/place";
 /// Longest such folder, in bytes.
 const PLACE_BYTES_MAX: u64 = 4_096;
 
@@ -70,6 +75,7 @@ impl From<io::Error> for Failure {
 
 /// Does all of it, and ends this process.
 pub(super) fn main(setup: Setup<'_>, control: Control) -> ! {
+    sys::forget_arguments();
     // A panic's backtrace would be the caller's business; here it ends the sandbox.
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| inside(setup, control)));
     sys::exit_now(i32::from(ended.is_err()));
@@ -80,6 +86,7 @@ fn inside(setup: Setup<'_>, control: Control) {
     let environment = environment(setup.profile);
     let home = setup.profile.workspace.as_ref().map_or(PathBuf::from(view::HOME), |it| it.path.clone());
     let memory_watched = setup.memory_watched;
+    let is_guarded = !setup.plan.guards.is_empty();
     let (layers, sockets) = match wall(setup, &control) {
         Ok(made) => made,
         Err(failure) => {
@@ -102,8 +109,19 @@ fn inside(setup: Setup<'_>, control: Control) {
         return;
     }
     let Ok(control) = keep_only(control) else { return };
-    let mut inside =
-        Inside { control, limits, environment, home, memory_watched, running: None, told: false };
+    let guards = if is_guarded { Guarding::begin().map(Some) } else { Ok(None) };
+    let Ok(guards) = guards else { return };
+    let mut inside = Inside {
+        control,
+        limits,
+        environment,
+        home,
+        memory_watched,
+        running: None,
+        told: false,
+        looks: 0,
+        guards,
+    };
     // The socket's end is the sandbox's end.
     let _ = inside.serve();
 }
@@ -157,10 +175,10 @@ fn wall(setup: Setup<'_>, control: &Control) -> Result<(Layers, Option<network::
         }
         Err(refusal) => return Err(refusal.into()),
     }
-    let filter = privileges::filter_system_calls(memory_watched)?;
-    layers.held.insert(Layer::Seccomp, filter);
     // What this process holds, the others inside, who are the same user, must not read.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    let filter = privileges::filter_system_calls(memory_watched)?;
+    layers.held.insert(Layer::Seccomp, filter);
     Ok((layers, sockets))
 }
 
@@ -195,23 +213,68 @@ struct Inside {
     running: Option<Pid>,
     /// The caller knows that the bound on processes was reached.
     told: bool,
+    looks: u32,
+    /// The mounts that keep protected names, where there are any.
+    guards: Option<Guarding>,
+}
+
+/// Watches that nothing outside takes a guard away: a name that is moved or removed there loses its mount here.
+struct Guarding {
+    mounts: File,
+    count: usize,
+}
+
+impl Guarding {
+    fn begin() -> io::Result<Self> {
+        let mounts = File::open("/proc/self/mountinfo")?;
+        let mut guarding = Self { mounts, count: 0 };
+        guarding.count = guarding.now();
+        Ok(guarding)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.now() < self.count
+    }
+
+    fn now(&self) -> usize {
+        let mut text = Vec::new();
+        let mut file = &self.mounts;
+        match file.rewind().and_then(|()| file.read_to_end(&mut text)) {
+            Ok(_) => text.iter().filter(|byte| **byte == b'\n').count(),
+            Err(_) => 0,
+        }
+    }
 }
 
 impl Inside {
     fn serve(&mut self) -> io::Result<()> {
         let deaths = sys::signals_as_descriptor(&[libc::SIGCHLD])?;
         let look_ms = if self.memory_watched { MEMORY_LOOK_MS } else { PROCESSES_LOOK_MS };
+        let mut next_look = Instant::now();
         loop {
-            let mut ready = [PollFd::new(&self.control, PollFlags::IN), PollFd::new(&deaths, PollFlags::IN)];
-            let wait = Timespec { tv_sec: look_ms / 1_000, tv_nsec: look_ms % 1_000 * 1_000_000 };
-            let idle = rustix::event::poll(&mut ready, Some(&wait).filter(|_| self.running.is_some()));
-            match idle {
+            let guards = self.guards.as_ref().map_or(deaths.as_fd(), |guards| guards.mounts.as_fd());
+            let mut ready = [
+                PollFd::new(&self.control, PollFlags::IN),
+                PollFd::new(&deaths, PollFlags::IN),
+                PollFd::from_borrowed_fd(guards, PollFlags::PRI),
+            ];
+            // By the clock: what happens inside, however often, must not keep this from looking.
+            let wait = self.running.map(|_| next_look.saturating_duration_since(Instant::now()));
+            let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
+            match rustix::event::poll(&mut ready, wait.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            let [asked, died] = ready.map(|fd| !fd.revents().is_empty());
-            if idle == Ok(0) {
+            let [asked, died, remounted] = ready.map(|fd| !fd.revents().is_empty());
+            if remounted && self.guards.as_ref().is_some_and(Guarding::is_broken) {
+                let why =
+                    "a protected name was moved or removed outside while the sandbox ran, so it was ended";
+                self.control.send(&Report::Failed(why.to_owned()), &[])?;
+                return Ok(());
+            }
+            if self.running.is_some() && Instant::now() >= next_look {
                 self.look()?;
+                next_look = Instant::now() + Duration::from_millis(look_ms);
             }
             if died {
                 while sys::next_signal(deaths.as_fd()).is_some() {}
@@ -221,6 +284,7 @@ impl Inside {
                 match self.control.receive::<Request>()? {
                     None => return Ok(()),
                     Some((Request::Execute { command, terminal }, streams)) => {
+                        next_look = Instant::now() + Duration::from_millis(look_ms);
                         self.execute(&command, terminal, streams)?;
                     }
                     Some((Request::Clear, _)) => sys::kill_everyone(),
@@ -255,6 +319,12 @@ impl Inside {
         let [input, output, error] =
             <[OwnedFd; 3]>::try_from(streams).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
         let mut streams = [input, output, error];
+        for stream in &mut streams {
+            // The host's own could not be opened anew as `/dev/stdin`: nothing of the host's root is in reach.
+            if is_nothing(stream) {
+                *stream = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+            }
+        }
         let mut shown = None;
         if terminal.contains(&true) {
             let flags = rustix::pty::OpenptFlags::RDWR
@@ -325,12 +395,14 @@ impl Inside {
     fn bury(&mut self) -> io::Result<()> {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             if Some(pid) == self.running {
+                // What it started is still there to be counted.
+                self.look()?;
                 self.running = None;
                 let end = match status.terminating_signal() {
                     Some(signal) => End::Signalled(signal),
                     None => End::Exited(status.exit_status().unwrap_or(255)),
                 };
-                self.control.send(&Report::Ended { end, place: last_place() }, &[])?;
+                self.control.send(&Report::Ended { end, place: last_place(PLACE.as_ref()) }, &[])?;
             }
         }
         Ok(())
@@ -339,12 +411,12 @@ impl Inside {
     /// Counts what no cgroup counts here.
     fn look(&mut self) -> io::Result<()> {
         let spent = Spent::now();
-        if self.memory_watched && spent.resident_bytes > self.limits.memory_bytes {
-            // Pages shared between processes were counted once for each; count them properly before ending anything.
-            if Spent::proportional_bytes() > self.limits.memory_bytes {
-                self.control.send(&Report::Reached(Limit::Memory), &[])?;
-                sys::kill_everyone();
-            }
+        self.looks = self.looks.wrapping_add(1);
+        let most = self.limits.memory_bytes;
+        let with_care = spent.resident_bytes > most || self.looks.is_multiple_of(CAREFUL_LOOK_EVERY);
+        if self.memory_watched && with_care && Spent::exact_bytes() > most {
+            self.control.send(&Report::Reached(Limit::Memory), &[])?;
+            sys::kill_everyone();
         }
         if !self.told && spent.tasks + 1 >= u64::from(self.limits.processes) {
             self.told = true;
@@ -354,61 +426,26 @@ impl Inside {
     }
 }
 
+/// Whether this is `/dev/null`: the memory device with minor number 3 (devices.txt).
+fn is_nothing(stream: &OwnedFd) -> bool {
+    rustix::fs::fstat(stream).is_ok_and(|found| {
+        rustix::fs::FileType::from_raw_mode(found.st_mode) == rustix::fs::FileType::CharacterDevice
+            && found.st_rdev == rustix::fs::makedev(1, 3)
+    })
+}
+
 /// Where a shell says it was when it ended, if it does.
-fn last_place() -> Option<PathBuf> {
+pub(crate) fn last_place(place: &std::path::Path) -> Option<PathBuf> {
     let mut text = Vec::new();
     let file =
-        rustix::fs::open(PLACE, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty()).ok()?;
+        rustix::fs::open(place, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty()).ok()?;
     std::fs::File::from(file).take(PLACE_BYTES_MAX).read_to_end(&mut text).ok()?;
     let text = String::from_utf8(text).ok()?;
     Some(PathBuf::from(text.trim_end_matches('\n'))).filter(|place| place.is_absolute())
 }
 
-/// What all processes inside use together.
-struct Spent {
-    resident_bytes: u64,
-    tasks: u64,
-}
-
-impl Spent {
-    fn now() -> Self {
-        let page = u64::try_from(rustix::param::page_size()).unwrap_or(4_096);
-        let mut spent = Self { resident_bytes: 0, tasks: 0 };
-        for_each_process(|folder| {
-            let Ok(stat) = std::fs::read_to_string(folder.join("stat")) else { return };
-            // The name, in parentheses, may hold anything; fields after it are counted from state, which is the third.
-            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-            let number =
-                |index: usize| fields.get(index - 3).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-            spent.tasks += number(20);
-            spent.resident_bytes += number(24) * page;
-        });
-        spent
-    }
-
-    fn proportional_bytes() -> u64 {
-        let mut bytes = 0;
-        for_each_process(|folder| {
-            let Ok(rollup) = std::fs::read_to_string(folder.join("smaps_rollup")) else { return };
-            let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-            let kilobytes = pss.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-            bytes += kilobytes.unwrap_or(0) * 1_024;
-        });
-        bytes
-    }
-}
-
-fn for_each_process(mut look: impl FnMut(&std::path::Path)) {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return };
-    for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()) {
-            look(&entry.path());
-        }
-    }
-}
-
 /// The profile's environment, with the few variables every program expects.
-fn environment(profile: &Profile) -> BTreeMap<String, String> {
+pub(crate) fn environment(profile: &Profile) -> BTreeMap<String, String> {
     let standing = [
         ("HOME", view::HOME),
         ("LOGNAME", view::USER_NAME),

@@ -3,9 +3,7 @@
 
 use super::cgroup::Cgroup;
 use super::control::Control;
-use crate::layer::{Layer, Layers, Unenforceable};
-use crate::profile::Profile;
-use crate::protect::Guards;
+use crate::protect::Reserve;
 use crate::sys::{self, Fork};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
@@ -14,28 +12,29 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// What would be left.
-#[derive(Debug)]
-pub(super) struct Litter {
-    pub(super) cgroup: Cgroup,
-    pub(super) guards: Guards,
+/// What could be left, known before any of it is made.
+#[derive(Clone, Debug)]
+pub(crate) struct Litter {
+    pub(crate) cgroup: Cgroup,
+    pub(crate) reserve: Option<Reserve>,
 }
 
 impl Litter {
-    pub(super) fn remove(&self) {
+    pub(crate) fn remove(&self) {
         self.cgroup.remove();
-        self.guards.release();
+        if let Some(reserve) = &self.reserve {
+            reserve.give_back();
+        }
     }
 
-    fn exists(&self) -> bool {
-        self.cgroup.exists() || self.guards.is_reserving()
+    fn may_exist(&self) -> bool {
+        self.cgroup.is_planned() || self.reserve.is_some()
     }
 }
 
 /// The process that cleans up after a caller that was killed.
 #[derive(Debug)]
-pub(super) struct Janitor {
-    litter: Litter,
+pub(crate) struct Janitor {
     /// Its process and the line to it, where there is something it could have to do.
     hired: Option<(Pid, Control)>,
 }
@@ -49,59 +48,29 @@ enum Word {
 }
 
 impl Janitor {
-    /// Forks the janitor of `litter`, if there is any.
-    pub(super) fn hire(litter: Litter) -> io::Result<Self> {
-        if !litter.exists() {
-            return Ok(Self { litter, hired: None });
+    /// Forks the janitor of `litter`, if there may be any. Nothing of it must be there yet.
+    pub(crate) fn hire(litter: &Litter) -> io::Result<Self> {
+        if !litter.may_exist() {
+            return Ok(Self { hired: None });
         }
         let (ours, theirs) = Control::pair()?;
         match sys::fork_into(0)? {
-            Fork::Parent { pid, .. } => Ok(Self { litter, hired: Some((pid, ours)) }),
+            Fork::Parent { pid, .. } => Ok(Self { hired: Some((pid, ours)) }),
             Fork::Child => {
                 drop(ours);
-                wait_and_clean(&litter, theirs);
+                wait_and_clean(litter, theirs);
                 sys::exit_now(0)
             }
         }
     }
 
-    pub(super) fn litter(&self) -> &Litter {
-        &self.litter
-    }
-
-    /// The layers that were made outside, with `profile`'s leave where one could not be.
-    pub(super) fn litter_layers(&self, profile: &Profile) -> Result<Layers, Unenforceable> {
-        let mut layers = Layers::default();
-        let mut hold = |layer, how: &str| drop(layers.held.insert(layer, how.to_owned()));
-        hold(Layer::Namespaces, "user, mount, process, network, ipc, host name, cgroup");
-        hold(Layer::Processes, "per-namespace count");
-        hold(Layer::Memory, self.litter.cgroup.memory().as_deref().unwrap_or("counted"));
-        if rustix::process::geteuid().is_root() {
-            hold(Layer::UserShift, "idmapped mounts");
-        }
-        if !self.litter.guards.guards.is_empty() {
-            hold(Layer::Protection, "mounts and reserved names");
-        }
-        if profile.limits.cpu_percent.is_some() {
-            if self.litter.cgroup.has_cpu() {
-                hold(Layer::Cpu, "cgroup");
-            } else {
-                let found = "no cgroup with the cpu controller can be made".to_owned();
-                if !profile.waived.contains(&Layer::Cpu) {
-                    return Err(Unenforceable { layer: Layer::Cpu, found });
-                }
-                layers.waived.insert(Layer::Cpu, found);
-            }
-        }
-        Ok(layers)
-    }
-
-    pub(super) fn watch(&self, init: BorrowedFd<'_>) -> io::Result<()> {
+    /// Names the first process inside: whatever happens to the caller, the janitor ends it.
+    pub(crate) fn watch(&self, init: BorrowedFd<'_>) -> io::Result<()> {
         self.hired.as_ref().map_or(Ok(()), |(_, line)| line.send(&Word::Watch, &[init]))
     }
 
     /// Sends the janitor home: everything was removed.
-    pub(super) fn dismiss(&mut self) {
+    pub(crate) fn dismiss(&mut self) {
         if let Some((pid, line)) = self.hired.take() {
             let _ = line.send(&Word::Dismissed, &[]);
             while let Err(rustix::io::Errno::INTR) = rustix::process::waitpid(Some(pid), WaitOptions::empty())

@@ -7,31 +7,32 @@
 //!                    └──fork──► program
 //! ```
 
-mod cgroup;
+pub(crate) mod cgroup;
 pub(crate) mod control;
-mod identity;
-mod init;
-mod janitor;
-mod mounts;
+pub(crate) mod identity;
+pub(crate) mod init;
+pub(crate) mod janitor;
+pub(crate) mod mounts;
 pub mod network;
-mod privileges;
+pub(crate) mod outside;
+pub(crate) mod privileges;
+pub(crate) mod spent;
 mod streams;
 mod supervise;
 
 pub use streams::Standard;
 pub use supervise::Outcome;
 
-use crate::layer::{Layer, Layers, Unenforceable};
-use crate::overlay::{Overlay, OverlayError};
-use crate::profile::{Command, Mode, Network, Profile};
+use crate::layer::{Layers, Unenforceable};
+use crate::overlay::OverlayError;
+use crate::profile::{Command, Profile};
 use crate::protect::{Guards, ProtectError};
-use crate::sys::{self, Fork};
-use crate::view::{View, ViewError};
-use cgroup::Cgroup;
-use control::{Control, Report, Request};
+use crate::view::ViewError;
+use control::{Control, Report};
 use identity::Identity;
 use janitor::{Janitor, Litter};
-use mounts::{Plan, Trees};
+use mounts::Plan;
+use outside::{CgroupEntry, Outside, Parts};
 use rustix::process::{Pid, Signal, WaitOptions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -79,14 +80,18 @@ impl From<io::Error> for RunError {
 /// A wall that stands, with nothing or one program running behind it. Dropping it ends everything inside.
 #[derive(Debug)]
 pub struct Sandbox {
-    init: Pid,
-    init_fd: OwnedFd,
-    control: Control,
-    layers: Layers,
-    sockets: Option<network::Sockets>,
-    janitor: Janitor,
-    profile: Profile,
-    identity: Identity,
+    pub(crate) init: Pid,
+    pub(crate) init_fd: OwnedFd,
+    pub(crate) control: Control,
+    pub(crate) layers: Layers,
+    pub(crate) sockets: Option<network::Sockets>,
+    /// What is guarded stays reserved for as long as this is held.
+    pub(crate) guards: Option<Guards>,
+    pub(crate) litter: Litter,
+    pub(crate) janitor: Janitor,
+    _overlay: Option<OwnedFd>,
+    pub(crate) profile: Profile,
+    pub(crate) identity: Identity,
 }
 
 impl Sandbox {
@@ -95,91 +100,31 @@ impl Sandbox {
     /// # Errors
     /// What the profile asks for cannot be shown or enforced here; `EBUSY` in a process with other threads.
     pub fn start(profile: &Profile, state: &Path) -> Result<Self, RunError> {
-        let view = View::plan(profile)?;
-        let workspace = profile.workspace.as_ref();
-        let overlay = match workspace.map(|workspace| (&workspace.path, &workspace.mode)) {
-            Some((path, Mode::Overlay(state))) => {
-                Some((state.as_path(), Overlay::open(state, path)?.hold()?))
-            }
-            _ => None,
-        };
-        let mut guards = match workspace {
-            Some(workspace) if workspace.mode == Mode::ReadWrite => {
-                Guards::take(&workspace.path, &workspace.protected, state)?
-            }
-            Some(workspace) => Guards::of_existing(&workspace.path),
-            None => Guards::none(),
-        };
-        if let Some(workspace) = workspace {
-            guards.hide(&workspace.path, &profile.hidden);
-        }
-        let cgroup = Cgroup::make(&profile.limits);
-        // From here on there may be something to clean up.
-        let janitor = Janitor::hire(Litter { cgroup, guards })?;
-        let layers = janitor.litter_layers(profile)?;
-
-        let identity = Identity::choose()?;
-        let overlay_owner = overlay.as_ref().map(|(state, _)| owner_of(state)).transpose()?;
-        let owners = identity.owners(&view, overlay_owner)?;
-        let shifted = owners.as_ref();
-        let trees = shifted.map(|owners| Trees::cut(&view, Some(owners))).transpose()?;
-        let overlay_tree = match (&overlay, shifted, overlay_owner) {
-            (Some((state, _)), Some(owners), Some(owner)) => Some(mounts::cut_state(state, owners, owner)?),
-            _ => None,
-        };
-        let (control, theirs) = Control::pair()?;
-        let mut namespaces = sys::NAMESPACES;
-        if profile.network != Network::Host {
-            namespaces |= sys::NETWORK_NAMESPACE;
-        }
-        let memory_watched = !layers.held.get(&Layer::Memory).is_some_and(|how| how.starts_with("cgroup"));
-        let fork = sys::fork_into(namespaces)
-            .map_err(|error| Unenforceable { layer: Layer::Namespaces, found: error.to_string() })?;
-        let (init, init_fd) = match fork {
-            Fork::Child => {
-                drop(control);
+        let outside = Outside::prepare(profile, state)?;
+        let identity = outside.identity;
+        outside.stand(
+            |init| identity.map(init),
+            CgroupEntry::Meanwhile,
+            |parts, control| {
+                let Parts { profile, identity, view, guards, trees, overlay, layers, memory_watched } = parts;
                 let plan = Plan {
-                    view: &view,
-                    guards: &janitor.litter().guards.guards,
-                    workspace: workspace.map(|workspace| workspace.path.as_path()),
-                    overlay: overlay.as_ref().map(|(state, _)| (*state, overlay_tree)),
+                    view,
+                    guards,
+                    workspace: profile.workspace.as_ref().map(|workspace| workspace.path.as_path()),
+                    overlay,
                     home: &profile.home,
+                    hidden: &profile.hidden,
                     limits: &profile.limits,
                     network: profile.network,
                 };
                 let writable = view.writable.clone();
-                init::main(
-                    init::Setup { profile, identity, plan, trees, writable, layers, memory_watched },
-                    theirs,
-                )
-            }
-            Fork::Parent { pid, pidfd } => (pid, pidfd),
-        };
-        drop(theirs);
-        // Told before anything can run inside: whatever happens to this process, the janitor ends that one.
-        janitor.watch(init_fd.as_fd())?;
-        let mut sandbox = Self {
-            init,
-            init_fd,
-            control,
-            layers: Layers::default(),
-            sockets: None,
-            janitor,
-            profile: profile.clone(),
-            identity,
-        };
-        identity.map(init)?;
-        sandbox.control.send(&Request::Begin, &[])?;
-        // While it builds: entering a control group can take as long as a grace period of the kernel.
-        sandbox.janitor.litter().cgroup.enter(init)?;
-        sandbox.layers = sandbox.until_ready()?;
-        if profile.network == Network::Captured {
-            sandbox.sockets = Some(network::Sockets::receive(sandbox.control.as_fd())?);
-        }
-        Ok(sandbox)
+                let setup = init::Setup { profile, identity, plan, trees, writable, layers, memory_watched };
+                init::main(setup, control)
+            },
+        )
     }
 
-    fn until_ready(&self) -> Result<Layers, RunError> {
+    pub(crate) fn until_ready(&self) -> Result<Layers, RunError> {
         match self.control.receive::<Report>()? {
             Some((Report::Ready(layers), _)) => Ok(layers),
             Some((Report::Refused(refusal), _)) => Err(refusal.into()),
@@ -229,12 +174,8 @@ impl Drop for Sandbox {
         while let Err(rustix::io::Errno::INTR) =
             rustix::process::waitpid(Some(self.init), WaitOptions::empty())
         {}
-        self.janitor.litter().remove();
+        self.guards = None;
+        self.litter.remove();
         self.janitor.dismiss();
     }
-}
-
-fn owner_of(path: &Path) -> io::Result<(u32, u32)> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).map(|found| (found.uid(), found.gid()))
 }

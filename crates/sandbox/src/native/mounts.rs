@@ -21,18 +21,23 @@ use std::path::{Path, PathBuf};
 const ROOT_BYTES_MAX: u64 = 4 << 20;
 /// Entries of the root's own.
 const ROOT_ENTRIES_MAX: u64 = 4_096;
+/// Inotify instances and watches inside, at most: half of what a user has by default.
+const INOTIFY_INSTANCES: &str = "64";
+const INOTIFY_WATCHES: &str = "65536";
+/// An empty folder of the root, which nobody can write to once that is sealed.
+const EMPTY: &str = "var/empty";
 /// Where an overlay's two sides stand while it is mounted.
 const OVERLAY_SIDES: [&str; 2] = ["tmp/.lower", "tmp/.state"];
 
 /// Pieces of the host, cut loose and ready to be put in place, in the order of [`View::binds`].
-pub(super) struct Trees(Vec<OwnedFd>);
+pub(crate) struct Trees(pub(crate) Vec<OwnedFd>);
 
 /// Whom the owners of files are shown as: a user namespace per owner, or nothing where ids are not shifted.
-pub(super) type Owners = HashMap<(u32, u32), OwnedFd>;
+pub(crate) type Owners = HashMap<(u32, u32), OwnedFd>;
 
 impl Trees {
     /// Cuts the pieces of `view` loose. With `owners` (as root), each writable piece is shown as owned by the user inside.
-    pub(super) fn cut(view: &View, owners: Option<&Owners>) -> Result<Self, Unenforceable> {
+    pub(crate) fn cut(view: &View, owners: Option<&Owners>) -> Result<Self, Unenforceable> {
         view.binds.iter().map(|bind| cut(bind, owners)).collect::<Result<_, _>>().map(Self)
     }
 }
@@ -58,13 +63,13 @@ fn cut(bind: &Bind, owners: Option<&Owners>) -> Result<OwnedFd, Unenforceable> {
 }
 
 /// A private copy of the mount at `path`, no component of which may be a symbolic link.
-fn clone_tree(path: &Path, deep: bool) -> io::Result<OwnedFd> {
+pub(crate) fn clone_tree(path: &Path, deep: bool) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let place = rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
     clone_at(place.as_fd(), Path::new(""), deep)
 }
 
-fn clone_at(folder: BorrowedFd<'_>, path: &Path, deep: bool) -> io::Result<OwnedFd> {
+pub(crate) fn clone_at(folder: BorrowedFd<'_>, path: &Path, deep: bool) -> io::Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
@@ -78,7 +83,7 @@ fn clone_at(folder: BorrowedFd<'_>, path: &Path, deep: bool) -> io::Result<Owned
 }
 
 /// The folder of an overlay, cut loose and shown as owned by the user inside.
-pub(super) fn cut_state(state: &Path, owners: &Owners, owner: (u32, u32)) -> Result<OwnedFd, Unenforceable> {
+pub(crate) fn cut_state(state: &Path, owners: &Owners, owner: (u32, u32)) -> Result<OwnedFd, Unenforceable> {
     let wrong = |error: io::Error| Unenforceable {
         layer: Layer::UserShift,
         found: format!("{}: {error}", state.display()),
@@ -91,20 +96,21 @@ pub(super) fn cut_state(state: &Path, owners: &Owners, owner: (u32, u32)) -> Res
 }
 
 /// What the root is made of besides the host's pieces.
-pub(super) struct Plan<'a> {
-    pub(super) view: &'a View,
-    pub(super) guards: &'a [Guard],
-    pub(super) workspace: Option<&'a Path>,
+pub(crate) struct Plan<'a> {
+    pub(crate) view: &'a View,
+    pub(crate) guards: &'a [Guard],
+    pub(crate) workspace: Option<&'a Path>,
     /// The folder with `upper` and `work` of an overlay, cut loose where ids are shifted.
-    pub(super) overlay: Option<(&'a Path, Option<OwnedFd>)>,
-    pub(super) home: &'a Home,
-    pub(super) limits: &'a Limits,
-    pub(super) network: Network,
+    pub(crate) overlay: Option<(&'a Path, Option<OwnedFd>)>,
+    pub(crate) home: &'a Home,
+    pub(crate) hidden: &'a [PathBuf],
+    pub(crate) limits: &'a Limits,
+    pub(crate) network: Network,
 }
 
 impl Plan<'_> {
     /// Builds the root from `trees`, enters it, and lets go of the host's.
-    pub(super) fn enter(self, trees: Option<Trees>) -> Result<(), Unenforceable> {
+    pub(crate) fn enter(self, trees: Option<Trees>) -> Result<(), Unenforceable> {
         self.build(trees).map_err(|step| step.refusal())
     }
 
@@ -148,11 +154,12 @@ impl Plan<'_> {
         }
         terminals()?;
         processes().map_err(|step| step.of(Layer::Proc))?;
+        hide(self.hidden)?;
         if let Some(workspace) = self.workspace {
             guard(workspace.strip_prefix("/").unwrap_or(workspace), self.guards)
                 .map_err(|step| step.of(Layer::Protection))?;
         }
-        forbid_user_namespaces();
+        bound_kernel_objects();
         bound_shared_memory(self.limits.memory_bytes);
 
         rustix::process::pivot_root(".", ".").map_err(at("changing the root"))?;
@@ -196,7 +203,7 @@ impl Plan<'_> {
 }
 
 /// Mounts the overlay of `lower` and what `state` holds at `target`.
-fn overlay(target: &Path, lower: &OwnedFd, state: &OwnedFd) -> Result<(), Step> {
+pub(crate) fn overlay(target: &Path, lower: &OwnedFd, state: &OwnedFd) -> Result<(), Step> {
     let [lower_side, state_side] = OVERLAY_SIDES.map(Path::new);
     for (side, tree) in [(lower_side, lower), (state_side, state)] {
         make_folder(side)?;
@@ -254,6 +261,21 @@ fn processes() -> Result<(), Step> {
     attach(mount.as_fd(), Path::new("proc")).map_err(at("proc"))
 }
 
+/// Shows the caller's own folders empty, wherever they came into view with others.
+fn hide(hidden: &[PathBuf]) -> Result<(), Step> {
+    for path in hidden {
+        let place = path.strip_prefix("/").unwrap_or(path);
+        if place.as_os_str().is_empty() || !place.is_dir() {
+            continue;
+        }
+        make_folder(Path::new(EMPTY))?;
+        let tree = clone_at(CWD, Path::new(EMPTY), false).map_err(at_path(place))?;
+        sys::set_mount_attributes(tree.as_fd(), attribute::READ_ONLY, None, false).map_err(at_path(place))?;
+        attach(tree.as_fd(), place).map_err(at_path(place))?;
+    }
+    Ok(())
+}
+
 /// Puts a mount over each guarded name of the workspace at `root`.
 fn guard(root: &Path, guards: &[Guard]) -> Result<(), Step> {
     if guards.is_empty() {
@@ -265,9 +287,8 @@ fn guard(root: &Path, guards: &[Guard]) -> Result<(), Step> {
             GuardKind::Pinned => (&place, 0),
             GuardKind::Sealed => (&place, attribute::READ_ONLY),
             GuardKind::Emptied => {
-                // An empty folder of the root, which nobody can write to once it is sealed.
-                make_folder(Path::new("var/empty"))?;
-                (&PathBuf::from("var/empty"), attribute::READ_ONLY)
+                make_folder(Path::new(EMPTY))?;
+                (&PathBuf::from(EMPTY), attribute::READ_ONLY)
             }
         };
         let tree =
@@ -293,12 +314,15 @@ fn bound_shared_memory(bytes: u64) {
 
 /// No user namespace can be made in this one, whatever the filter of system calls lets through. The filter is the layer;
 /// this is a second lock where the kernel has it.
-fn forbid_user_namespaces() {
+fn bound_kernel_objects() {
     let _ = std::fs::write("/proc/sys/user/max_user_namespaces", "0");
+    // Watches are counted for the host's user as well: what is used up here would be missing there.
+    let _ = std::fs::write("/proc/sys/user/max_inotify_instances", INOTIFY_INSTANCES);
+    let _ = std::fs::write("/proc/sys/user/max_inotify_watches", INOTIFY_WATCHES);
 }
 
 /// A new file system in memory.
-fn memory(bytes: u64, files: u64, mode: &str) -> io::Result<OwnedFd> {
+pub(crate) fn memory(bytes: u64, files: u64, mode: &str) -> io::Result<OwnedFd> {
     let fs = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let limits = [("size", bytes.to_string()), ("nr_inodes", files.to_string()), ("mode", mode.to_owned())];
     for (key, value) in &limits {
@@ -309,7 +333,7 @@ fn memory(bytes: u64, files: u64, mode: &str) -> io::Result<OwnedFd> {
     Ok(rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
-fn attach(tree: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
+pub(crate) fn attach(tree: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
     Ok(rustix::mount::move_mount(tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
@@ -333,7 +357,7 @@ fn make_place(path: &Path, is_folder: bool) -> Result<(), Step> {
 }
 
 /// What went wrong, while doing what.
-enum Step {
+pub(crate) enum Step {
     Failed { doing: String, error: io::Error, layer: Layer },
     Refused(Unenforceable),
 }
@@ -346,7 +370,7 @@ impl Step {
         }
     }
 
-    fn refusal(self) -> Unenforceable {
+    pub(crate) fn refusal(self) -> Unenforceable {
         match self {
             Self::Failed { doing, error, layer } => {
                 Unenforceable { layer, found: format!("{doing}: {error}") }

@@ -35,7 +35,7 @@ mod filter {
 const CAPABILITIES: u32 = 64;
 
 /// An own session keyring: what the caller's holds cannot be asked for.
-pub(super) fn forget_keys() -> io::Result<()> {
+pub(crate) fn forget_keys() -> io::Result<()> {
     match sys::new_session_keyring() {
         // A kernel without keyrings has none to share.
         Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
@@ -85,11 +85,8 @@ pub(super) fn lock_paths(writable: &[PathBuf]) -> Result<String, Unenforceable> 
     let devices = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir | AccessFs::IoctlDev;
     let own = reading | AccessFs::WriteFile | AccessFs::Truncate;
     let writing = everything & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev);
-    let mut rules = vec![
-        (PathBuf::from("/"), reading | AccessFs::ResolveUnix),
-        (PathBuf::from("/dev"), devices),
-        (PathBuf::from("/proc"), own),
-    ];
+    let mut rules =
+        vec![(PathBuf::from("/"), reading), (PathBuf::from("/dev"), devices), (PathBuf::from("/proc"), own)];
     rules.extend(writable.iter().map(|path| (path.clone(), writing)));
     let build = || -> Result<_, Box<dyn std::error::Error>> {
         let mut ruleset = Ruleset::default()
@@ -122,7 +119,8 @@ pub(super) fn filter_system_calls(memory_watched: bool) -> Result<String, Unenfo
 /// What one process may use, and together with the others of its user namespace, how many there may be.
 pub(super) fn bound(limits: &Limits, memory_watched: bool) -> io::Result<()> {
     let mut bounds = vec![
-        (Resource::Core, 0),
+        // One byte, not none: only then does the kernel also not start the host's own handler of crashes (core(5)).
+        (Resource::Core, 1),
         (Resource::Nproc, u64::from(limits.processes)),
         (Resource::Nofile, u64::from(limits.open_files)),
         (Resource::Fsize, limits.file_bytes),

@@ -67,6 +67,7 @@ pub(super) struct Streams {
     /// The caller's ends of a terminal.
     screens: [Option<OwnedFd>; 3],
     pending: Vec<(OwnedFd, OwnedFd)>,
+    feeds: Vec<(OwnedFd, OwnedFd)>,
     meter: Arc<Meter>,
 }
 
@@ -91,7 +92,8 @@ impl Streams {
         });
         let mut terminal = [false; 3];
         let mut screens = [None, None, None];
-        let mut pending = Vec::new();
+        let mut pending: Vec<(OwnedFd, OwnedFd)> = Vec::new();
+        let mut feeds: Vec<(OwnedFd, OwnedFd)> = Vec::new();
         let mut given = Vec::with_capacity(3);
         for (number, stream) in own.into_iter().enumerate() {
             let kind = FileType::from_raw_mode(rustix::fs::fstat(&stream).map_err(io::Error::from)?.st_mode);
@@ -102,7 +104,13 @@ impl Streams {
                     screens[number] = Some(stream);
                     nothing()?
                 }
-                _ if number > 0 && output_bytes.is_some() => {
+                // A file would come with more than reading or writing on: its other contents, its mode.
+                FileType::RegularFile if number == 0 => {
+                    let (reader, writer) = io::pipe()?;
+                    feeds.push((stream, writer.into()));
+                    reader.into()
+                }
+                kind if number > 0 && (output_bytes.is_some() || kind == FileType::RegularFile) => {
                     let (reader, writer) = io::pipe()?;
                     pending.push((reader.into(), stream));
                     writer.into()
@@ -115,18 +123,22 @@ impl Streams {
             given.push(stream);
         }
         let given = <[OwnedFd; 3]>::try_from(given).expect("one was pushed for each of three");
-        Ok(Self { given, terminal, screens, pending, meter })
+        Ok(Self { given, terminal, screens, pending, feeds, meter })
     }
 
     /// Begins to copy what has to be copied, once the program runs; `shown` is the other side of its terminal.
     pub(super) fn flow(self, shown: Option<OwnedFd>) -> io::Result<Flow> {
-        let Self { given, terminal: _, screens, pending, meter } = self;
+        let Self { given, terminal: _, screens, pending, feeds, meter } = self;
         // Held any longer, the caller's readers would not see the program's own end of file.
         drop(given);
         let mut copies = Vec::new();
         for (reader, writer) in pending {
             let meter = meter.clone();
             copies.push(std::thread::spawn(move || meter.copy(File::from(reader), File::from(writer))));
+        }
+        for (file, writer) in feeds {
+            // Not waited for: it ends when the file does, or the program that reads it.
+            std::thread::spawn(move || drop(io::copy(&mut File::from(file), &mut File::from(writer))));
         }
         let mut raw = None;
         let screen = screens.iter().flatten().last().map(OwnedFd::try_clone).transpose()?;

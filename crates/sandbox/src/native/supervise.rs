@@ -5,7 +5,7 @@ use super::control::{Report, Request};
 use super::streams::{Flow, Standard, Streams};
 use super::{RunError, Sandbox};
 use crate::layer::Layers;
-use crate::profile::{Command, End, Limit, Limits, Mode};
+use crate::profile::{Command, End, Home, Limit, Limits, Mode};
 use crate::sys;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,7 @@ pub(super) fn run(
     };
     let flow = streams.flow(shown)?;
     let mut watch =
-        Watch { disk: Disk::of(sandbox, &limits), limits, begun, reached: BTreeSet::new(), place: None };
+        Watch { disks: Disk::all(sandbox, &limits), limits, begun, reached: BTreeSet::new(), place: None };
     let end = watch.until_end(sandbox, &flow, signals.as_fd(), lifeline)?;
     let ended_here = matches!(end, End::Limit(_));
     // Nothing that the program started outlives it.
@@ -71,7 +71,7 @@ pub(super) fn run(
         // What was written last is still on its way.
         flow.drain();
     }
-    if sandbox.janitor.litter().cgroup.ran_out_of_memory() {
+    if sandbox.litter.cgroup.ran_out_of_memory() {
         watch.reached.insert(Limit::Memory);
     }
     let end = match end {
@@ -86,7 +86,7 @@ pub(super) fn run(
 struct Watch {
     limits: Limits,
     begun: Instant,
-    disk: Option<Disk>,
+    disks: Vec<Disk>,
     reached: BTreeSet<Limit>,
     place: Option<PathBuf>,
 }
@@ -119,6 +119,7 @@ impl Watch {
                         return Ok(end);
                     }
                     Some((Report::Reached(limit), _)) => drop(self.reached.insert(limit)),
+                    Some((Report::Failed(why), _)) => return Err(RunError::Failed(why)),
                     // The kernel ends a whole control group for want of memory, the first process included.
                     None => return Ok(End::Signalled(libc::SIGKILL)),
                     Some((other, _)) => return Err(RunError::Failed(format!("{other:?} while running"))),
@@ -142,7 +143,7 @@ impl Watch {
             if self.limits.wall_ms.is_some_and(|most| self.begun.elapsed() >= Duration::from_millis(most)) {
                 return Ok(self.ends(Limit::Time));
             }
-            if self.disk.as_ref().is_some_and(Disk::is_short) {
+            if self.disks.iter().any(Disk::is_short) {
                 return Ok(self.ends(Limit::Disk));
             }
         }
@@ -156,7 +157,7 @@ impl Watch {
     fn next_look(&self) -> Option<Timespec> {
         let time =
             self.limits.wall_ms.map(|most| Duration::from_millis(most).saturating_sub(self.begun.elapsed()));
-        let disk = self.disk.as_ref().map(|_| Duration::from_millis(DISK_LOOK_MS));
+        let disk = self.disks.first().map(|_| Duration::from_millis(DISK_LOOK_MS));
         let next = [time, disk].into_iter().flatten().min()?;
         Timespec::try_from(next).ok()
     }
@@ -171,15 +172,23 @@ struct Disk {
 }
 
 impl Disk {
-    fn of(sandbox: &Sandbox, limits: &Limits) -> Option<Self> {
-        let workspace = sandbox.profile.workspace.as_ref()?;
-        let path = match &workspace.mode {
-            Mode::ReadOnly => return None,
-            Mode::ReadWrite => workspace.path.clone(),
-            Mode::Overlay(state) => state.clone(),
+    fn all(sandbox: &Sandbox, limits: &Limits) -> Vec<Self> {
+        let profile = &sandbox.profile;
+        let workspace = profile.workspace.as_ref().and_then(|workspace| match &workspace.mode {
+            Mode::ReadOnly => None,
+            Mode::ReadWrite => Some(&workspace.path),
+            Mode::Overlay(state) => Some(state),
+        });
+        let home = match &profile.home {
+            Home::Scratch => None,
+            Home::Kept(home) => Some(home),
         };
-        let (free_bytes, free_files) = free(&path)?;
-        Some(Self { path, spare_bytes: limits.disk_spare_bytes, free_bytes, free_files })
+        let spare_bytes = limits.disk_spare_bytes;
+        let watched = profile.write.iter().chain(workspace).chain(home).filter_map(|path| {
+            let (free_bytes, free_files) = free(path)?;
+            Some(Self { path: path.clone(), spare_bytes, free_bytes, free_files })
+        });
+        watched.collect()
     }
 
     /// Less is free than must be, and less than there was.

@@ -4,7 +4,8 @@
 use super::config::{self, BUNDLE, Facts, SCRATCH};
 use super::stage::{self, RUNTIME, STATE, Setup};
 use crate::native::control::{Control, Report, Request};
-use crate::native::init::{self, Spent};
+use crate::native::init;
+use crate::native::spent::Spent;
 use crate::profile::{Command, End, Limit};
 use crate::{seccomp, sys, view};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -326,7 +327,7 @@ impl<'a> Drive<'a> {
         let spent = Spent::now();
         if self.setup.memory_watched && spent.resident_bytes > limits.memory_bytes {
             // Pages shared between processes were counted once for each; count them properly before ending anything.
-            if Spent::proportional_bytes() > limits.memory_bytes {
+            if Spent::exact_bytes() > limits.memory_bytes {
                 self.control.send(&Report::Reached(Limit::Memory), &[])?;
                 sys::kill_everyone();
             }

@@ -1,0 +1,261 @@
+//! Occupies names that do not exist in a workspace while a sandbox runs there, and gives them back.
+//! A name is written down in the user's state before it is taken, so that whoever comes next can finish what a crash left.
+
+use super::ProtectError;
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags};
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Names that are read as files, with what they hold where they must exist. `commondir` says that the folder shared between
+/// work trees is this one, which is what its absence says; an empty file `refs` keeps a folder from being a bare repository.
+const FILES: [(&str, &[u8]); 4] =
+    [(".git/commondir", b".\n"), (".git/config", b""), (".git/config.worktree", b""), ("refs", b"")];
+/// How long to wait for another sandbox that is starting or ending on the same workspace, in milliseconds.
+const TURN_MS_MAX: u64 = 10_000;
+/// Empty folders kept in the state for the next time, at most. On ext4 taking one out and putting it back costs a tenth of
+/// making and removing one.
+const STASH_ENTRIES_MAX: usize = 64;
+/// Length of the list of reserved names, in bytes.
+const LIST_BYTES_MAX: u64 = 64 * 1024;
+
+/// The reserved names of one workspace.
+#[derive(Clone, Debug)]
+pub(crate) struct Reserve {
+    workspace: PathBuf,
+    /// Held for a moment by whoever changes the list, and the list itself.
+    list: PathBuf,
+    stash: PathBuf,
+}
+
+/// Says that a sandbox runs, for as long as it is held.
+#[derive(Debug)]
+pub(crate) struct Presence(#[allow(dead_code, reason = "the lock is what it does")] OwnedFd);
+
+impl Reserve {
+    /// The names of `workspace`, remembered in `state`: one folder for all sandboxes of a user, or they would give back each
+    /// other's names.
+    pub(crate) fn of(workspace: &Path, state: &Path) -> Result<Self, ProtectError> {
+        // By device and inode, so that every spelling of its path means the same list.
+        let found = std::fs::metadata(workspace).map_err(|error| ProtectError::new(workspace, error))?;
+        Ok(Self {
+            workspace: workspace.to_owned(),
+            list: state.join(format!("reserved-{:x}-{:x}", found.dev(), found.ino())),
+            stash: state.join("stash"),
+        })
+    }
+
+    /// Takes those of `wanted` that are absent. Nobody gives a name back while the answer is held.
+    pub(crate) fn take(&self, wanted: &BTreeSet<PathBuf>) -> Result<Presence, ProtectError> {
+        let turn = Turn::wait(&self.list)?;
+        let presence = open_lock(&self.list.with_extension("held"))?;
+        // Shared locks never wait for each other, and nobody holds this one otherwise but during a turn.
+        rustix::fs::flock(&presence, FlockOperation::NonBlockingLockShared)
+            .map_err(|error| ProtectError::new(&self.list, error))?;
+        let mut absent = Vec::new();
+        for path in wanted {
+            let (folder, name) = self.folder_of(path)?;
+            if rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+                absent.push((path, folder, name));
+            }
+        }
+        let mut names = turn.names()?;
+        names.extend(absent.iter().map(|(path, ..)| (*path).clone()));
+        // Written down first: what is made is always on the list.
+        turn.write(&names)?;
+        let mut spare = self.spare();
+        for (path, folder, name) in absent {
+            let made = match FILES.iter().find(|(file, _)| *path == Path::new(file)) {
+                Some((_, content)) => put_whole(&folder, &name, content),
+                None => self.put_folder(&mut spare, &folder, &name),
+            };
+            match made {
+                // Another sandbox, or its owner, was faster.
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => {
+                    let why = format!("does not exist and cannot be reserved: {error}");
+                    return Err(ProtectError::new(&self.workspace.join(path), why));
+                }
+            }
+        }
+        Ok(Presence(presence))
+    }
+
+    /// Gives all names back, unless a sandbox of the workspace runs.
+    pub(crate) fn give_back(&self) {
+        if !self.list.exists() {
+            return;
+        }
+        // A name that cannot be given back now is on the list for the next sandbox of this workspace.
+        let Ok(turn) = Turn::wait(&self.list) else { return };
+        let Ok(presence) = open_lock(&self.list.with_extension("held")) else { return };
+        if rustix::fs::flock(&presence, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return;
+        }
+        let Ok(names) = turn.names() else { return };
+        let left: BTreeSet<PathBuf> = names.into_iter().rev().filter(|name| !self.put_back(name)).collect();
+        let _ = turn.write(&left);
+    }
+
+    /// The folder a name is in, no part of which is a symbolic link or outside of the workspace.
+    fn folder_of(&self, path: &Path) -> Result<(OwnedFd, OsString), ProtectError> {
+        let wrong = |why: String| ProtectError::new(&self.workspace.join(path), why);
+        let name = path.file_name().ok_or_else(|| wrong("is no name".to_owned()))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let workspace = rustix::fs::open(&self.workspace, flags | OFlags::NOFOLLOW, Mode::empty())
+            .map_err(|error| wrong(error.to_string()))?;
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let folder = rustix::fs::openat2(&workspace, folder, flags, Mode::empty(), resolve)
+            .map_err(|error| wrong(format!("its folder must be there, and be no link: {error}")))?;
+        Ok((folder, name.to_owned()))
+    }
+
+    fn put_folder(&self, spare: &mut Vec<PathBuf>, folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
+        while let Some(one) = spare.pop() {
+            match move_new(&rustix::fs::CWD, one.as_os_str(), folder, name) {
+                // It lies on another file system, or somebody was faster; the others do not help either.
+                Err(rustix::io::Errno::XDEV) => break,
+                result @ (Ok(()) | Err(rustix::io::Errno::EXIST)) => return result,
+                Err(_) => {}
+            }
+        }
+        rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(0o755))
+    }
+
+    /// Empty folders to use again. One that is not empty is not ours to show to anybody.
+    fn spare(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(&self.stash) else { return Vec::new() };
+        let paths = entries.flatten().map(|entry| entry.path());
+        paths.filter(|path| is_empty(path)).take(STASH_ENTRIES_MAX).collect()
+    }
+
+    /// Takes back what was reserved, if it still is what it was: an empty folder, or one of [`FILES`] as it was made.
+    /// True when nothing of ours is left there.
+    fn put_back(&self, name: &Path) -> bool {
+        let place = self.workspace.join(name);
+        if self.folder_of(name).is_err() {
+            return true;
+        }
+        let Ok(found) = place.symlink_metadata() else { return true };
+        if found.is_dir() {
+            self.stash(&place);
+            // What somebody has put something into is theirs.
+            return true;
+        }
+        let ours = FILES.iter().find(|(file, _)| name == Path::new(file)).is_some_and(|(_, content)| {
+            found.is_file() && std::fs::read(&place).is_ok_and(|now| content.starts_with(&now))
+        });
+        !ours || std::fs::remove_file(&place).is_ok()
+    }
+
+    fn stash(&self, place: &Path) {
+        let kept = self.stash.join(place.to_string_lossy().replace('/', "%"));
+        let moved = is_empty(place) && {
+            let kept = kept.as_os_str();
+            let to_stash = || move_new(&rustix::fs::CWD, place.as_os_str(), &rustix::fs::CWD, kept).is_ok();
+            to_stash() || (std::fs::create_dir(&self.stash).is_ok() && to_stash())
+        };
+        if !moved {
+            // Fails on a folder with something in it.
+            let _ = std::fs::remove_dir(place);
+        } else if !is_empty(&kept) {
+            // Filled in between: it goes back to whoever filled it.
+            let _ = move_new(&rustix::fs::CWD, kept.as_os_str(), &rustix::fs::CWD, place.as_os_str());
+        } else if self.spare().len() >= STASH_ENTRIES_MAX {
+            let _ = std::fs::remove_dir(&kept);
+        }
+    }
+}
+
+/// A new file with all of `content`, or none: a crash in between must not leave half of something that git reads.
+fn put_whole(folder: &OwnedFd, name: &OsStr, content: &[u8]) -> rustix::io::Result<()> {
+    let (flags, mode) = (OFlags::WRONLY | OFlags::CLOEXEC, Mode::from_raw_mode(0o644));
+    let here = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    match rustix::fs::open(&here, flags | OFlags::TMPFILE, mode) {
+        Ok(file) => {
+            rustix::io::write(&file, content)?;
+            let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+            rustix::fs::linkat(rustix::fs::CWD, unnamed, folder, name, AtFlags::SYMLINK_FOLLOW)
+        }
+        // A file system without nameless files.
+        Err(_) => {
+            let file = rustix::fs::openat(folder, name, flags | OFlags::CREATE | OFlags::EXCL, mode)?;
+            rustix::io::write(&file, content).map(drop)
+        }
+    }
+}
+
+/// Moves a folder to where nothing is (renameat2(2) with RENAME_NOREPLACE).
+fn move_new<A: std::os::fd::AsFd, B: std::os::fd::AsFd>(
+    from: &A,
+    name: &OsStr,
+    to: &B,
+    new_name: &OsStr,
+) -> rustix::io::Result<()> {
+    rustix::fs::renameat_with(from, name, to, new_name, rustix::fs::RenameFlags::NOREPLACE)
+}
+
+/// The right to read and change the list of reserved names.
+struct Turn {
+    file: std::fs::File,
+    path: PathBuf,
+}
+
+impl Turn {
+    fn wait(path: &Path) -> Result<Self, ProtectError> {
+        let file = std::fs::File::from(open_lock(path)?);
+        let begun = Instant::now();
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self { file, path: path.to_owned() }),
+                Err(rustix::io::Errno::WOULDBLOCK)
+                    if begun.elapsed() < Duration::from_millis(TURN_MS_MAX) =>
+                {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(error) => return Err(ProtectError::new(path, error)),
+            }
+        }
+    }
+
+    fn names(&self) -> Result<BTreeSet<PathBuf>, ProtectError> {
+        let wrong = |error: std::io::Error| ProtectError::new(&self.path, error);
+        let mut bytes = Vec::new();
+        (&self.file).rewind().map_err(wrong)?;
+        (&self.file).take(LIST_BYTES_MAX).read_to_end(&mut bytes).map_err(wrong)?;
+        let names = bytes.split(|byte| *byte == 0).map(|name| PathBuf::from(OsStr::from_bytes(name)));
+        // Whoever could write here could have the gate touch other folders.
+        let plain = |name: &PathBuf| {
+            !name.as_os_str().is_empty() && name.components().all(|part| matches!(part, Component::Normal(_)))
+        };
+        Ok(names.filter(plain).collect())
+    }
+
+    fn write(&self, names: &BTreeSet<PathBuf>) -> Result<(), ProtectError> {
+        let wrong = |error: std::io::Error| ProtectError::new(&self.path, error);
+        let mut bytes = Vec::new();
+        for name in names {
+            bytes.extend_from_slice(name.as_os_str().as_bytes());
+            bytes.push(0);
+        }
+        (&self.file).rewind().map_err(wrong)?;
+        (&self.file).write_all(&bytes).map_err(wrong)?;
+        self.file.set_len(u64::try_from(bytes.len()).unwrap_or(u64::MAX)).map_err(wrong)
+    }
+}
+
+fn open_lock(path: &Path) -> Result<OwnedFd, ProtectError> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).map_err(|error| ProtectError::new(path, error))
+}
+
+fn is_empty(folder: &Path) -> bool {
+    folder.symlink_metadata().is_ok_and(|found| found.is_dir())
+        && std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+}
