@@ -5,7 +5,7 @@ use crate::{Outcome, relay, terminal};
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use gateway::config::Confinement;
-use gateway::config::confine::{self, Access, Reachable, Site};
+use gateway::config::confine::{Access, Reachable, Site};
 use gateway::config::{Place, place};
 use gateway::wire::control::Control;
 use gateway::wire::record::Confined;
@@ -181,9 +181,10 @@ fn confine(state: &Path, wall: &Wall, command: &[String]) -> anyhow::Result<Outc
             cwd: (settings.workspace != Access::None && here.starts_with(&workspace)).then_some(here),
         },
         profile,
-        state: state.to_owned(),
+        state: place::sandbox_state(None).unwrap_or_else(|_| state.to_owned()),
+        runtime: settings.runtime(),
     };
-    let ran = confine::run(&settings.backend, &order);
+    let ran = order.start().and_then(|mut sandbox| sandbox.run(&order.command, None));
     if let (Some(file), Ok(outcome)) = (&wall.report, &ran) {
         std::fs::write(file, serde_json::to_vec(outcome)?).with_context(|| file.display().to_string())?;
     }
@@ -361,8 +362,7 @@ pub(crate) fn serve() -> Outcome {
 pub(crate) fn shell(gate: &Place, call: &str) -> anyhow::Result<Outcome> {
     let order = relay::ask(gate, Control::Fetch(call.to_owned()))?;
     let order: Order = serde_json::from_value(order).context("the gate's order cannot be read")?;
-    let backend = gateway::config::Config::load(&gate.config)?.shell.backend;
-    let outcome = match confine::run(&backend, &order) {
+    let outcome = match order.start().and_then(|mut sandbox| sandbox.run(&order.command, None)) {
         Ok(outcome) => outcome,
         Err(error) => {
             terminal::complain(&format!("bailiwick: {error}"));

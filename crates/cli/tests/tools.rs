@@ -36,7 +36,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "npm",
         "mkdir -p lib app && echo '{\"name\":\"lib\",\"version\":\"1.0.0\"}' > lib/package.json &&
          echo 'module.exports=41+1' > lib/index.js && cd app &&
-         echo '{\"name\":\"app\",\"version\":\"1.0.0\",\"scripts\":{\"go\":\"node -p require(`lib`)\"}}' > package.json &&
+         echo 'console.log(require(\"lib\"))' > go.js &&
+         echo '{\"name\":\"app\",\"version\":\"1.0.0\",\"scripts\":{\"go\":\"node go.js\"}}' > package.json &&
          npm install --offline --no-audit --no-fund ../lib >/dev/null && npm run --silent go",
         "42",
     ),
@@ -53,9 +54,16 @@ P",
     (
         "pip: install a local package",
         "pip",
-        "mkdir p && printf 'from setuptools import setup\\nsetup(name=\"mine\",version=\"1\",py_modules=[\"mine\"])' > p/setup.py &&
-         echo 'x = 42' > p/mine.py && python3 -m venv --system-site-packages v &&
-         v/bin/pip install --quiet --no-index --no-build-isolation --disable-pip-version-check ./p 2>&1 &&
+        "python3 - <<'P' &&
+import zipfile
+with zipfile.ZipFile('mine-1-py3-none-any.whl', 'w') as wheel:
+    wheel.writestr('mine.py', 'x = 42')
+    wheel.writestr('mine-1.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: mine\\nVersion: 1\\n')
+    wheel.writestr('mine-1.dist-info/WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+    wheel.writestr('mine-1.dist-info/RECORD', '')
+P
+         python3 -m venv --system-site-packages v &&
+         v/bin/pip install --quiet --no-index --disable-pip-version-check ./mine-1-py3-none-any.whl 2>&1 &&
          cd / && \"$OLDPWD/v/bin/python\" -c 'import mine; print(\"mine\", mine.x)'",
         "mine 42",
     ),
@@ -89,6 +97,7 @@ fn inside(folder: &Path, script: &str) -> std::process::Output {
         .args(["sandbox", "--report", &folder.join("report").display().to_string(), "--", "sh", "-c", script])
         .current_dir(&workspace)
         .env("BAILIWICK_STATE", folder.join("state"))
+        .env("XDG_DATA_HOME", folder.join("data"))
         .stdin(std::process::Stdio::null())
         .output()
         .expect("the binary runs")

@@ -2,8 +2,8 @@
 //! With a number in place of the outcome's file, one sandbox runs the command so many times, and says how long each took.
 //! The order is a [`sandbox::warden::Order`]; the exit status is the program's own, as a shell would give it.
 
+use sandbox::Standard;
 use sandbox::warden::{self, Order};
-use sandbox::{Sandbox, Standard};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -32,8 +32,7 @@ fn main() -> ExitCode {
     {
         return again_and_again(&order, times.to_str().and_then(|times| times.parse().ok()).unwrap_or(1));
     }
-    let ran = Sandbox::start(&order.profile, &order.state)
-        .and_then(|mut sandbox| sandbox.run(&order.command, None));
+    let ran = order.start().and_then(|mut sandbox| sandbox.run(&order.command, None));
     match ran {
         Ok(outcome) => {
             if let Some(file) = arguments.next() {
@@ -55,7 +54,7 @@ fn main() -> ExitCode {
 fn again_and_again(order: &Order, times: u32) -> ExitCode {
     let nothing = || std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map(OwnedFd::from);
     let run = || -> Result<Vec<f64>, sandbox::RunError> {
-        let mut sandbox = Sandbox::start(&order.profile, &order.state)?;
+        let mut sandbox = order.start()?;
         let mut took = Vec::new();
         for _ in 0..times {
             let begun = Instant::now();

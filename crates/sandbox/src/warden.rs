@@ -6,6 +6,7 @@
 use crate::layer::Layers;
 use crate::native::control::Control;
 use crate::native::{Outcome, RunError, Sandbox, network};
+use crate::oci::{self, Runtime};
 use crate::profile::{Command, End, Limit, Network, Profile};
 use crate::sys;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,27 @@ pub struct Order {
     pub command: Command,
     /// A private folder of the caller's that no profile shows.
     pub state: PathBuf,
+    /// An OCI runtime, by name or path, to build the wall instead of this crate.
+    #[serde(default)]
+    pub runtime: Option<PathBuf>,
+}
+
+impl Order {
+    /// Builds the wall.
+    ///
+    /// # Errors
+    /// As [`Sandbox::start`]; or there is no such runtime.
+    pub fn start(&self) -> Result<Sandbox, RunError> {
+        match &self.runtime {
+            None => Sandbox::start(&self.profile, &self.state),
+            Some(runtime) => {
+                let found = Runtime::find(runtime).map_err(|error| {
+                    RunError::Failed(format!("OCI runtime {}: {error}", runtime.display()))
+                })?;
+                oci::start(&found, &self.profile, &self.state)
+            }
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -139,7 +161,7 @@ pub fn serve() -> u8 {
             return NOT_BEGUN;
         }
     };
-    let mut sandbox = match Sandbox::start(&order.profile, &order.state) {
+    let mut sandbox = match order.start() {
         Ok(sandbox) => sandbox,
         Err(error) => return refuse(&line, &error),
     };

@@ -38,6 +38,9 @@ const KNOWN: [(&str, &str); 6] = [
     ("nested_repository_in_index", "names deeper than the workspace's root are not kept"),
 ];
 
+/// Attacks that need a profile which is refused.
+const REFUSED: [&str; 2] = ["workspace_renamed_from_above", "workspace_replaced_from_above"];
+
 /// What became of one attack by one person.
 #[derive(Default)]
 struct Tally {
@@ -134,6 +137,7 @@ fn attempt(range: &Range, person: Person, case: &Case) -> Tally {
         match verdict {
             Verdict::Escaped => tally.holes.push(format!("{} ({how:?})", case.name)),
             Verdict::Contained => tally.held += 1,
+            Verdict::NotBegun if REFUSED.contains(&case.name.as_str()) => tally.held += 1,
             Verdict::NotBegun => tally.broken.push(format!("{} ({how:?}): {}", case.name, said.trim())),
         }
     }

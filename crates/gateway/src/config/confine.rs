@@ -3,8 +3,7 @@
 
 use super::place::home;
 use sandbox::runtimes::Runtimes;
-use sandbox::warden::Order;
-use sandbox::{Home, Layer, Limits, Mode, Network, Outcome, Profile, RunError, Sandbox, System, Workspace};
+use sandbox::{Home, Layer, Limits, Mode, Network, Profile, System, Workspace};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -126,7 +125,7 @@ impl Default for Confinement {
 }
 
 /// The backend that needs nothing but the kernel.
-pub const NATIVE: &str = "native";
+const NATIVE: &str = "native";
 
 /// Where a confined program works.
 #[derive(Clone, Copy, Debug)]
@@ -220,6 +219,11 @@ impl Confinement {
         })
     }
 
+    /// The OCI runtime to use; `None` for the native backend.
+    pub fn runtime(&self) -> Option<PathBuf> {
+        (!is_native(&self.backend)).then(|| PathBuf::from(&self.backend))
+    }
+
     fn limits(&self) -> Limits {
         let standing = Limits::default();
         let mib = |set: Option<u64>, otherwise| set.map_or(otherwise, |mib| mib.saturating_mul(MIB));
@@ -257,17 +261,6 @@ impl Confinement {
             })
             .collect()
     }
-}
-
-/// Runs an order on the backend of this name, on this process's own standard streams.
-///
-/// # Errors
-/// [`RunError`].
-pub fn run(backend: &str, order: &Order) -> Result<Outcome, RunError> {
-    if backend != NATIVE {
-        return Err(RunError::Failed(format!("there is no backend `{backend}`")));
-    }
-    Sandbox::start(&order.profile, &order.state)?.run(&order.command, None)
 }
 
 fn real(paths: &[PathBuf], what: &str) -> Result<Vec<PathBuf>, String> {

@@ -115,6 +115,12 @@ impl Place {
         Ok(())
     }
 
+    /// Where names that sandboxes reserve are remembered: one folder for all gates of a user, or one would give back what
+    /// another still needs.
+    pub fn reserves(&self) -> PathBuf {
+        sandbox_state(None).unwrap_or_else(|_| self.state.clone())
+    }
+
     /// Creates a folder of ours alone under the state.
     ///
     /// # Errors

@@ -112,6 +112,10 @@ impl Watch {
                 Err(error) => return Err(io::Error::from(error).into()),
             }
             let [told, signalled, flooded, lost] = ready.map(|fd| !fd.revents().is_empty());
+            // Before the end it causes: a program whose output is no longer read dies of that.
+            if flooded {
+                return Ok(self.ends(Limit::Output));
+            }
             if told {
                 match sandbox.control.receive::<Report>()? {
                     Some((Report::Ended { end, place }, _)) => {
@@ -124,9 +128,6 @@ impl Watch {
                     None => return Ok(End::Signalled(libc::SIGKILL)),
                     Some((other, _)) => return Err(RunError::Failed(format!("{other:?} while running"))),
                 }
-            }
-            if flooded {
-                return Ok(self.ends(Limit::Output));
             }
             if signalled {
                 while let Some(signal) = sys::next_signal(signals) {

@@ -95,11 +95,9 @@ impl Subject {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let subject = Self { backend, user, caller, folder, count: AtomicU32::new(0) };
         open_to_all(subject.folder.path());
-        for name in ["confine", "confine_oci"] {
-            // Copied: an ordinary user may not reach the folder they were built in.
-            let copy = subject.folder.path().join(name);
-            std::fs::copy(example(name), &copy).map_err(|error| format!("example {name}: {error}"))?;
-        }
+        // Copied: an ordinary user may not reach the folder it was built in.
+        std::fs::copy(example("confine"), subject.folder.path().join("confine"))
+            .map_err(|error| format!("example confine: {error}"))?;
         let place = subject.place();
         let ran = subject.run(&place, &subject.profile(&place), &["true"], "");
         match (ran.status, ran.error.contains("this host cannot enforce")) {
@@ -166,19 +164,18 @@ impl Subject {
         profile: &Profile,
         command: sandbox::Command,
     ) -> Running {
-        place.write(profile, command);
-        let confine = |name: &str| self.folder.path().join(name);
+        let runtime = match self.backend {
+            Backend::Native => None,
+            Backend::Oci(name) => Some(name.into()),
+        };
+        place.write(profile, command, runtime);
         let mut parts: Vec<PathBuf> = Vec::new();
         if self.user == User::Ordinary && rustix::process::geteuid().is_root() {
             let id = self.caller;
             parts.extend(["setpriv".into(), format!("--reuid={id}").into(), format!("--regid={id}").into()]);
             parts.push("--clear-groups".into());
         }
-        match self.backend {
-            Backend::Native => parts.push(confine("confine")),
-            Backend::Oci(name) => parts.extend([confine("confine_oci"), name.into()]),
-        }
-        parts.extend([place.order.clone(), place.outcome.clone()]);
+        parts.extend([self.folder.path().join("confine"), place.order.clone(), place.outcome.clone()]);
         let mut process = Command::new(&parts[0]);
         process.args(&parts[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A secret of the caller's that no program may see.
@@ -203,9 +200,9 @@ impl Subject {
         let runtime = place.beside.join("edited");
         std::fs::write(&runtime, script).unwrap();
         open_to_all(&runtime);
-        place.write(&self.profile(&place), spoken(&["true"]));
-        let mut process = Command::new(self.folder.path().join("confine_oci"));
-        let process = process.arg(&runtime).args([&place.order, &place.outcome]);
+        place.write(&self.profile(&place), spoken(&["true"]), Some(runtime));
+        let mut process = Command::new(self.folder.path().join("confine"));
+        let process = process.args([&place.order, &place.outcome]);
         let piped = process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Running { child: piped.spawn().unwrap(), outcome: place.outcome.clone() }.end("")
     }
@@ -216,8 +213,8 @@ impl Subject {
 }
 
 impl Place {
-    fn write(&self, profile: &Profile, command: sandbox::Command) {
-        let order = Order { profile: profile.clone(), command, state: self.state.clone() };
+    fn write(&self, profile: &Profile, command: sandbox::Command, runtime: Option<PathBuf>) {
+        let order = Order { profile: profile.clone(), command, state: self.state.clone(), runtime };
         std::fs::write(&self.order, serde_json::to_vec(&order).unwrap()).unwrap();
     }
 }

@@ -448,6 +448,7 @@ impl Ground {
             profile,
             command: Program { program: (*program).to_owned(), arguments, cwd: None },
             state,
+            runtime: None,
         };
         // Its own command line, which every process may read, holds the secret as well.
         let file = format!("order-{SECRET}.json");

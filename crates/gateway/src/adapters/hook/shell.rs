@@ -62,7 +62,10 @@ impl Waiting {
             arguments: ["-c", RUN, "bash", &line].map(str::to_owned).into(),
             cwd,
         };
-        Ok(Self { order: Order { profile, command, state: gate.state.clone() }, permit })
+        Ok(Self {
+            order: Order { profile, command, state: gate.reserves(), runtime: shell.runtime() },
+            permit,
+        })
     }
 
     /// What fetches and runs it. The permit is spent by this.

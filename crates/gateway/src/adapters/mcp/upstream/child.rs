@@ -186,7 +186,8 @@ async fn confined(
             cwd: server.cwd.clone(),
         },
         profile,
-        state: place.state.clone(),
+        state: place.reserves(),
+        runtime: server.sandbox.runtime(),
     };
     let (mut warden, line) =
         warden::command(Path::new("/proc/self/exe"), &["warden"]).map_err(UpstreamError::Start)?;
