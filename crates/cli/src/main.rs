@@ -50,7 +50,7 @@ enum Command {
         action: Option<relay::HookAction>,
     },
     /// Run a command behind the wall, in any folder
-    Sandbox(sandbox::Args),
+    Sandbox(Box<sandbox::Args>),
     /// Decide on one call as the gate would, without recording or running it
     Decide(decide::Args),
     /// Answer what waits for a person
@@ -155,7 +155,7 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         Command::Mcp { server } => relay::mcp(&place()?, server),
         Command::Hook { action: None } => relay::hook(line.dir.as_deref(), line.state.as_deref()),
         Command::Hook { action: Some(relay::HookAction::Settings) } => relay::print_settings(&place()?),
-        Command::Sandbox(args) => sandbox::run(line.state.as_deref(), args),
+        Command::Sandbox(args) => sandbox::run(line.state.as_deref(), *args),
         Command::Shell { call } => sandbox::shell(&place()?, &call),
         Command::Warden => Ok(sandbox::serve()),
         Command::Decide(args) => decide::run(&place()?, &args),

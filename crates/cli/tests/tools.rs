@@ -126,6 +126,6 @@ fn tools_run_unmodified() {
         assert!(left.is_empty(), "{name} left {left:?}");
         ran += 1;
     }
-    println!("{ran} tools ran, {} skipped: {}", skipped.len(), skipped.join("; "));
+    eprintln!("{ran} tools ran, {} skipped: {}", skipped.len(), skipped.join("; "));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

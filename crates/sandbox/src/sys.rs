@@ -113,10 +113,10 @@ pub(crate) fn set_mount_attributes(
 
 /// Gives this process a new, empty session keyring (keyctl(2)).
 pub(crate) fn new_session_keyring() -> io::Result<()> {
-    // SAFETY: KEYCTL_JOIN_SESSION_KEYRING with a null name makes an anonymous keyring and reads no memory of ours.
     let no_name = std::ptr::null::<libc::c_char>();
-    let result =
-        unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, no_name, 0, 0, 0) };
+    let join = libc::KEYCTL_JOIN_SESSION_KEYRING;
+    // SAFETY: with a null name this makes an anonymous keyring and reads no memory of ours.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, join, no_name, 0, 0, 0) };
     if result >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -6,6 +6,7 @@ use crate::layer::{Layer, Unenforceable};
 use crate::sys::{self, Fork};
 use crate::view::{Access, USER_ID, View};
 use rustix::process::{Pid, Signal};
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{self, Write};
 
@@ -91,8 +92,8 @@ impl Identity {
             .filter(|bind| !matches!(bind.access, Access::ReadOnly | Access::Device))
             .map(|bind| bind.owner);
         for owner in owned.chain(more) {
-            if !owners.contains_key(&owner) {
-                owners.insert(owner, self.translation(owner).map_err(wrong)?.into());
+            if let Entry::Vacant(place) = owners.entry(owner) {
+                place.insert(self.translation(owner).map_err(wrong)?.into());
             }
         }
         Ok(Some(owners))

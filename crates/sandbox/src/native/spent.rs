@@ -106,7 +106,7 @@ mod tests {
             // Counted by the kernel for the whole namespace.
             ("7f00-8f00 rw-s 00000000 00:01 7 /SYSV0000 (deleted)", None),
             ("7f00-8f00 rw-p 00000000 00:01 7 /dev/zero (deleted)", None),
-            ("7f00-8f00 rw-s 00000000 00:01 7 /work/file", None),
+            ("7f00-8f00 rw-s 00000000 00:01 7 /srv/file", None),
             ("7f00-8f00 rw-p 00000000 00:00 0", None),
             ("nonsense", None),
         ] {
