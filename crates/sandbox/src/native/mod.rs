@@ -115,7 +115,6 @@ impl Sandbox {
                     home: &profile.home,
                     hidden: &profile.hidden,
                     limits: &profile.limits,
-                    network: profile.network,
                 };
                 let writable = view.writable.clone();
                 let setup = init::Setup { profile, identity, plan, trees, writable, layers, memory_watched };
