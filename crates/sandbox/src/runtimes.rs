@@ -106,11 +106,15 @@ impl Runtimes {
             if !real.is_file() || real.starts_with(workspace) || (index > 0 && !is_script(&real)) {
                 continue;
             }
-            // A link to an interpreter in a virtual environment needs both its ends.
+            // A link to an interpreter in a virtual environment needs both its ends, and a name that leads through links is
+            // looked for by that name.
             for file in [path.to_owned(), real] {
                 let part = package_of(&file);
-                if home != Some(part.as_path()) && !is_shared(&part) && part.parent().is_some() {
-                    self.show(part.canonicalize().unwrap_or(part));
+                let real_part = part.canonicalize().unwrap_or_else(|_| part.clone());
+                for part in [part, real_part] {
+                    if home != Some(part.as_path()) && !is_shared(&part) && part.parent().is_some() {
+                        self.show(part);
+                    }
                 }
             }
         }

@@ -147,7 +147,9 @@ impl View {
             view.links.push((link.into(), leads_to.into()));
         }
         for path in &profile.read {
-            view.bind(plain(path)?, Access::OwnedReadOnly)?;
+            // By the name it was given, whatever links that name leads through on the host.
+            let real = plain(path)?.canonicalize().map_err(|error| ViewError::new(path, error))?;
+            view.bind_at(&real, path, Access::OwnedReadOnly)?;
         }
         for path in &profile.write {
             view.bind(plain(path)?, Access::ReadWrite)?;
@@ -356,6 +358,18 @@ mod tests {
         let at = |path: &Path| view.binds.iter().position(|bind| bind.target == relative(path));
         assert!(at(folder.path()).unwrap() < at(&inner).unwrap());
         assert_eq!(at(Path::new("/usr/bin")), None, "the outer piece shows it already");
+    }
+
+    #[test]
+    fn what_is_read_is_seen_by_the_name_it_was_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(folder.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", folder.join("link")).unwrap();
+        let profile = Profile { read: vec![folder.join("link")], ..Profile::default() };
+        let view = View::plan(&profile).unwrap();
+        let bind = view.binds.iter().find(|bind| bind.target == relative(&folder.join("link"))).unwrap();
+        assert_eq!(bind.source, folder.join("real"));
     }
 
     #[test]

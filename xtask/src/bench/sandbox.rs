@@ -28,7 +28,7 @@ struct Way {
 
 pub(super) fn measure() -> anyhow::Result<Value> {
     let confine = confine()?;
-    let bailiwick = crate::target().join("release/bailiwick");
+    let bailiwick = crate::target().join("release/bailiwick").canonicalize()?;
     let room = tempfile::tempdir()?;
     let room = room.path().canonicalize()?;
     let (small, large) = (room.join("small"), room.join("large"));
@@ -240,7 +240,7 @@ fn confine() -> anyhow::Result<PathBuf> {
         "--example",
         "confine",
     ]))?;
-    Ok(crate::target().join("release/examples/confine"))
+    Ok(crate::target().join("release/examples/confine").canonicalize()?)
 }
 
 fn populate(folder: &Path) -> anyhow::Result<()> {
