@@ -110,7 +110,7 @@ pub(super) fn measure() -> anyhow::Result<Value> {
 
 /// The same work outside and inside, by turns: reading a large tree, and a build.
 fn work(confine: &Path, room: &Path, large: &Path) -> anyhow::Result<Value> {
-    let project = room.join("crate");
+    let project = room.join("project");
     crate::succeed(
         Command::new("cargo")
             .args(["new", "--quiet", "--lib", "--vcs", "none"])
