@@ -188,7 +188,7 @@ impl Disk {
         let watched = profile.write.iter().chain(workspace).chain(home).filter_map(|path| {
             let (free_bytes, free_files) = free(path)?;
             // Where there is less to begin with, half of that is spared.
-            let spare_bytes = spare_bytes.min(free_bytes / 2);
+            let spare_bytes = if spare_bytes <= free_bytes { spare_bytes } else { free_bytes / 2 };
             Some(Self { path: path.clone(), spare_bytes, free_bytes, free_files })
         });
         watched.collect()
