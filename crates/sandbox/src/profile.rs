@@ -22,6 +22,9 @@ pub struct Profile {
     /// Folders that are shown empty wherever they would appear in the workspace: the caller's own. Absolute.
     #[serde(default)]
     pub hidden: Vec<PathBuf>,
+    /// Small files that are shown read-only, by absolute path, in place of what the host has there.
+    #[serde(default)]
+    pub files: BTreeMap<PathBuf, Vec<u8>>,
     /// The whole environment; nothing is inherited.
     pub environment: BTreeMap<String, String>,
     /// What it can reach.

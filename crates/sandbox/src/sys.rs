@@ -27,8 +27,6 @@ pub(crate) const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWCGROUP;
 /// The network namespace, which a profile may do without.
 pub(crate) const NETWORK_NAMESPACE: i32 = libc::CLONE_NEWNET;
-/// A user namespace alone.
-pub(crate) const USER_NAMESPACE: i32 = libc::CLONE_NEWUSER;
 
 /// Forks this process, the child into new `namespaces` (clone(2)).
 ///
@@ -52,6 +50,53 @@ pub(crate) fn fork_into(namespaces: i32) -> io::Result<Fork> {
             Ok(Fork::Parent { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
         }
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A process that does nothing, in a user namespace of its own, and lends its stack's memory from whoever made it: what is
+/// written about it in `/proc` is all it is for. It must be ended before `Parked` is dropped, which does that.
+pub(crate) struct Parked {
+    pub(crate) pid: Pid,
+    _stack: Box<[u128; PARKED_STACK_WORDS]>,
+}
+
+/// Stack of such a process, in words of 16 bytes.
+const PARKED_STACK_WORDS: usize = 256;
+
+/// Starts one. It ends with its parent.
+pub(crate) fn park_in_user_namespace() -> io::Result<Parked> {
+    extern "C" fn park(parent: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: plain system calls without pointers. They could write `errno`, which is the parent's as well: none of
+        // them fails, and pause(2) never returns because nothing here is handled.
+        unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            // Gone before that was asked for: the number it had is no longer ours to follow.
+            if libc::getppid() as usize != parent as usize {
+                return 0;
+            }
+            loop {
+                libc::pause();
+            }
+        }
+    }
+    let mut stack = Box::new([0_u128; PARKED_STACK_WORDS]);
+    let flags = libc::CLONE_VM | libc::CLONE_NEWUSER | libc::SIGCHLD;
+    let parent = std::process::id() as usize as *mut libc::c_void;
+    // SAFETY: the child runs on its own stack, whose end is given because stacks grow down, and which outlives it:
+    // `Parked` owns the stack and ends the child first. It touches no other memory (see `park`).
+    let pid = unsafe { libc::clone(park, stack.as_mut_ptr_range().end.cast(), flags, parent) };
+    match Pid::from_raw(pid) {
+        Some(pid) if pid.as_raw_nonzero().get() > 0 => Ok(Parked { pid, _stack: stack }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        let _ = rustix::process::kill_process(self.pid, rustix::process::Signal::KILL);
+        while let Err(rustix::io::Errno::INTR) =
+            rustix::process::waitpid(Some(self.pid), rustix::process::WaitOptions::empty())
+        {}
     }
 }
 

@@ -2,6 +2,8 @@
 //! It looks at single paths only, never at what a folder holds, so its cost does not grow with a workspace.
 
 use crate::profile::{Home, Mode, Network, Profile, System};
+use rustix::fs::OFlags;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -56,6 +58,8 @@ const SETTINGS: [&str; 33] = [
     "ssl/openssl.cnf",
     "timezone",
 ];
+/// Longest of these that is copied instead of mounted, in bytes.
+const COPIED_BYTES_MAX: u64 = 128 << 10;
 /// Devices without side effects.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Folders in memory that programs expect to write to, under one bound.
@@ -68,7 +72,7 @@ pub(crate) struct View {
     /// Pieces of the host, those nearer the root first.
     pub(crate) binds: Vec<Bind>,
     /// Small files, by path relative to the root.
-    pub(crate) files: Vec<(PathBuf, String)>,
+    pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
     /// Symbolic links, by path relative to the root.
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
     /// Where writing is allowed, absolute.
@@ -177,6 +181,9 @@ impl View {
                 },
             )?;
         }
+        for (path, content) in &profile.files {
+            view.files.push((relative(plain(path)?), content.clone()));
+        }
         view.settle();
         Ok(view)
     }
@@ -190,6 +197,9 @@ impl View {
         }
         for name in SETTINGS {
             let path = Path::new("/etc").join(name);
+            if profile.files.keys().any(|file| file.starts_with(&path)) {
+                continue;
+            }
             match std::fs::read_link(&path) {
                 // Links within the system keep their meaning; others would lead nowhere.
                 Ok(leads_to) if leads_within_system(&leads_to) => {
@@ -201,7 +211,10 @@ impl View {
                         let _ = self.bind_at(&real, &path, Access::ReadOnly);
                     }
                 }
-                Err(_) => self.bind_if_there(&path),
+                Err(_) => match small_file(&path) {
+                    Some(content) => self.files.push((relative(&path), content)),
+                    None => self.bind_if_there(&path),
+                },
             }
         }
         self.links.push(("etc/mtab".into(), "/proc/self/mounts".into()));
@@ -219,16 +232,16 @@ impl View {
             ("hostname", &format!("{HOST_NAME}\n")),
             ("hosts", &format!("127.0.0.1 localhost {HOST_NAME}\n::1 localhost ip6-localhost\n")),
         ] {
-            self.files.push((Path::new("etc").join(name), text.to_owned()));
+            self.files.push((Path::new("etc").join(name), text.into()));
         }
         match profile.network {
             Network::None => {}
             Network::Captured => {
                 let text = crate::native::network::resolv_conf();
-                self.files.push(("etc/resolv.conf".into(), text.to_owned()));
+                self.files.push(("etc/resolv.conf".into(), text.into()));
             }
             Network::Host => {
-                let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+                let text = std::fs::read("/etc/resolv.conf").unwrap_or_default();
                 self.files.push(("etc/resolv.conf".into(), text));
             }
         }
@@ -307,6 +320,18 @@ fn plain(path: &Path) -> Result<&Path, ViewError> {
 
 fn relative(path: &Path) -> PathBuf {
     path.strip_prefix("/").unwrap_or(path).to_owned()
+}
+
+/// What a file holds, if that is little: to copy it costs less than to mount it and to take the mount away.
+fn small_file(path: &Path) -> Option<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).ok()?;
+    let found = rustix::fs::fstat(&file).ok()?;
+    let is_file = rustix::fs::FileType::from_raw_mode(found.st_mode) == rustix::fs::FileType::RegularFile;
+    let length = u64::try_from(found.st_size).ok().filter(|length| is_file && *length <= COPIED_BYTES_MAX)?;
+    let mut content = Vec::with_capacity(usize::try_from(length).ok()? + 1);
+    std::fs::File::from(file).take(COPIED_BYTES_MAX + 1).read_to_end(&mut content).ok()?;
+    (content.len() as u64 <= COPIED_BYTES_MAX).then_some(content)
 }
 
 fn leads_within_system(link: &Path) -> bool {

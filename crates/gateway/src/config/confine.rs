@@ -209,6 +209,7 @@ impl Confinement {
             read,
             write: real(&self.write, "write")?,
             hidden: site.hidden.to_vec(),
+            files: BTreeMap::new(),
             environment: variables,
             network: match self.network {
                 Reachable::None => Network::None,

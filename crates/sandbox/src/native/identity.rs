@@ -3,9 +3,9 @@
 
 use super::mounts::Owners;
 use crate::layer::{Layer, Unenforceable};
-use crate::sys::{self, Fork};
+use crate::sys;
 use crate::view::{Access, USER_ID, View};
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
 use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{self, Write};
@@ -101,24 +101,10 @@ impl Identity {
 
     /// A user namespace that translates `owner` on disk to the user inside. Only its mapping is used; nothing runs in it.
     fn translation(self, (user, group): (u32, u32)) -> io::Result<File> {
-        let parent = rustix::process::getpid();
-        let Fork::Parent { pid, .. } = sys::fork_into(sys::USER_NAMESPACE)? else {
-            // Waits to be ended by its parent, or with it.
-            let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-            if rustix::process::getppid() != Some(parent) {
-                // It was gone before that was asked for.
-                sys::exit_now(0);
-            }
-            loop {
-                std::thread::park();
-            }
-        };
-        let result = write_to(pid, "uid_map", &format!("{user} {} 1", self.user))
-            .and_then(|()| write_to(pid, "gid_map", &format!("{group} {} 1", self.group)))
-            .and_then(|()| File::open(format!("/proc/{}/ns/user", pid.as_raw_nonzero())));
-        rustix::process::kill_process(pid, Signal::KILL)?;
-        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
-        result
+        let parked = sys::park_in_user_namespace()?;
+        write_to(parked.pid, "uid_map", &format!("{user} {} 1", self.user))?;
+        write_to(parked.pid, "gid_map", &format!("{group} {} 1", self.group))?;
+        File::open(format!("/proc/{}/ns/user", parked.pid.as_raw_nonzero()))
     }
 }
 

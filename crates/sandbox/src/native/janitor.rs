@@ -20,8 +20,12 @@ pub(crate) struct Litter {
 }
 
 impl Litter {
-    pub(crate) fn remove(&self) {
+    fn remove(&self) {
         self.cgroup.remove();
+        self.give_names_back();
+    }
+
+    fn give_names_back(&self) {
         if let Some(reserve) = &self.reserve {
             reserve.give_back();
         }
@@ -43,7 +47,7 @@ pub(crate) struct Janitor {
 enum Word {
     /// The first process inside, which must be gone before anything is removed; its descriptor comes with this.
     Watch,
-    /// All is clean; go.
+    /// The names are being given back; remove the control groups and go.
     Dismissed,
 }
 
@@ -69,10 +73,13 @@ impl Janitor {
         self.hired.as_ref().map_or(Ok(()), |(_, line)| line.send(&Word::Watch, &[init]))
     }
 
-    /// Sends the janitor home: everything was removed.
-    pub(crate) fn dismiss(&mut self) {
+    /// Removes everything, half of it each, and sees the janitor off. Nothing runs inside any more.
+    pub(crate) fn dismiss(&mut self, litter: &Litter) {
         if let Some((pid, line)) = self.hired.take() {
-            let _ = line.send(&Word::Dismissed, &[]);
+            if line.send(&Word::Dismissed, &[]).is_err() {
+                litter.cgroup.remove();
+            }
+            litter.give_names_back();
             while let Err(rustix::io::Errno::INTR) = rustix::process::waitpid(Some(pid), WaitOptions::empty())
             {
             }
@@ -93,7 +100,7 @@ fn wait_and_clean(litter: &Litter, line: Control) {
     loop {
         match line.receive::<Word>() {
             Ok(Some((Word::Watch, descriptors))) => init = descriptors.into_iter().next(),
-            Ok(Some((Word::Dismissed, _))) => return,
+            Ok(Some((Word::Dismissed, _))) => return litter.cgroup.remove(),
             Ok(None) | Err(_) => break,
         }
     }

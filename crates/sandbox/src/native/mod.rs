@@ -174,7 +174,6 @@ impl Drop for Sandbox {
             rustix::process::waitpid(Some(self.init), WaitOptions::empty())
         {}
         self.guards = None;
-        self.litter.remove();
-        self.janitor.dismiss();
+        self.janitor.dismiss(&self.litter);
     }
 }

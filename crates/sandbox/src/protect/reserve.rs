@@ -4,9 +4,9 @@
 use super::ProtectError;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags};
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::{Read, Seek, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -21,6 +21,8 @@ const TURN_MS_MAX: u64 = 10_000;
 /// Empty folders kept in the state for the next time, at most. On ext4 taking one out and putting it back costs a tenth of
 /// making and removing one.
 const STASH_ENTRIES_MAX: usize = 64;
+/// Room for at least one entry of a folder, with the longest name there is, in bytes.
+const ENTRY_BYTES: usize = 512;
 /// Length of the list of reserved names, in bytes.
 const LIST_BYTES_MAX: u64 = 64 * 1024;
 
@@ -57,10 +59,11 @@ impl Reserve {
         // Shared locks never wait for each other, and nobody holds this one otherwise but during a turn.
         rustix::fs::flock(&presence, FlockOperation::NonBlockingLockShared)
             .map_err(|error| ProtectError::new(&self.list, error))?;
+        let workspace = self.open()?;
         let mut absent = Vec::new();
         for path in wanted {
-            let (folder, name) = self.folder_of(path)?;
-            if rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+            let (folder, name) = self.folder_of(workspace.as_fd(), path)?;
+            if rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_err() {
                 absent.push((path, folder, name));
             }
         }
@@ -71,8 +74,8 @@ impl Reserve {
         let mut spare = self.spare();
         for (path, folder, name) in absent {
             let made = match FILES.iter().find(|(file, _)| *path == Path::new(file)) {
-                Some((_, content)) => put_whole(&folder, &name, content),
-                None => self.put_folder(&mut spare, &folder, &name),
+                Some((_, content)) => put_whole(folder.as_fd(), name, content),
+                None => put_folder(&mut spare, folder.as_fd(), name),
             };
             match made {
                 // Another sandbox, or its owner, was faster.
@@ -97,84 +100,124 @@ impl Reserve {
         if rustix::fs::flock(&presence, FlockOperation::NonBlockingLockExclusive).is_err() {
             return;
         }
-        let Ok(names) = turn.names() else { return };
-        let left: BTreeSet<PathBuf> = names.into_iter().rev().filter(|name| !self.put_back(name)).collect();
+        let (Ok(names), Ok(workspace)) = (turn.names(), self.open()) else { return };
+        let mut room = STASH_ENTRIES_MAX.saturating_sub(self.spare().len());
+        let left: BTreeSet<PathBuf> = names
+            .into_iter()
+            .rev()
+            .filter(|name| !self.put_back(workspace.as_fd(), name, &mut room))
+            .collect();
         let _ = turn.write(&left);
     }
 
-    /// The folder a name is in, no part of which is a symbolic link or outside of the workspace.
-    fn folder_of(&self, path: &Path) -> Result<(OwnedFd, OsString), ProtectError> {
+    fn open(&self) -> Result<OwnedFd, ProtectError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::open(&self.workspace, flags, Mode::empty())
+            .map_err(|error| ProtectError::new(&self.workspace, error))
+    }
+
+    /// The folder a name is in, no part of which is a symbolic link or outside of `workspace`.
+    fn folder_of<'a>(
+        &self,
+        workspace: BorrowedFd<'a>,
+        path: &'a Path,
+    ) -> Result<(Folder<'a>, &'a OsStr), ProtectError> {
         let wrong = |why: String| ProtectError::new(&self.workspace.join(path), why);
         let name = path.file_name().ok_or_else(|| wrong("is no name".to_owned()))?;
+        let Some(above) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+            return Ok((Folder::Workspace(workspace), name));
+        };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let workspace = rustix::fs::open(&self.workspace, flags | OFlags::NOFOLLOW, Mode::empty())
-            .map_err(|error| wrong(error.to_string()))?;
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let folder = rustix::fs::openat2(&workspace, folder, flags, Mode::empty(), resolve)
+        let folder = rustix::fs::openat2(workspace, above, flags, Mode::empty(), resolve)
             .map_err(|error| wrong(format!("its folder must be there, and be no link: {error}")))?;
-        Ok((folder, name.to_owned()))
+        Ok((Folder::Below(folder), name))
     }
 
-    fn put_folder(&self, spare: &mut Vec<PathBuf>, folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
-        while let Some(one) = spare.pop() {
-            match move_new(&rustix::fs::CWD, one.as_os_str(), folder, name) {
-                // It lies on another file system, or somebody was faster; the others do not help either.
-                Err(rustix::io::Errno::XDEV) => break,
-                result @ (Ok(()) | Err(rustix::io::Errno::EXIST)) => return result,
-                Err(_) => {}
-            }
-        }
-        rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(0o755))
-    }
-
-    /// Empty folders to use again. One that is not empty is not ours to show to anybody.
+    /// Folders to use again.
     fn spare(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(&self.stash) else { return Vec::new() };
-        let paths = entries.flatten().map(|entry| entry.path());
-        paths.filter(|path| is_empty(path)).take(STASH_ENTRIES_MAX).collect()
+        entries.flatten().map(|entry| entry.path()).take(STASH_ENTRIES_MAX).collect()
     }
 
     /// Takes back what was reserved, if it still is what it was: an empty folder, or one of [`FILES`] as it was made.
-    /// True when nothing of ours is left there.
-    fn put_back(&self, name: &Path) -> bool {
-        let place = self.workspace.join(name);
-        if self.folder_of(name).is_err() {
-            return true;
+    /// True when nothing of ours is left there. `room` is how many folders more may be kept.
+    fn put_back(&self, workspace: BorrowedFd<'_>, path: &Path, room: &mut usize) -> bool {
+        let Ok((folder, name)) = self.folder_of(workspace, path) else { return true };
+        let Ok(found) = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) else { return true };
+        match rustix::fs::FileType::from_raw_mode(found.st_mode) {
+            rustix::fs::FileType::Directory => {
+                if *room > 0 && self.stash(folder.as_fd(), name, path) {
+                    *room -= 1;
+                } else {
+                    // Fails on a folder with something in it: what somebody has put something into is theirs.
+                    let _ = rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR);
+                }
+                true
+            }
+            rustix::fs::FileType::RegularFile => {
+                let ours =
+                    FILES.iter().find(|(file, _)| path == Path::new(file)).is_some_and(|(_, content)| {
+                        std::fs::read(self.workspace.join(path)).is_ok_and(|now| content.starts_with(&now))
+                    });
+                !ours || rustix::fs::unlinkat(&folder, name, AtFlags::empty()).is_ok()
+            }
+            _ => true,
         }
-        let Ok(found) = place.symlink_metadata() else { return true };
-        if found.is_dir() {
-            self.stash(&place);
-            // What somebody has put something into is theirs.
-            return true;
-        }
-        let ours = FILES.iter().find(|(file, _)| name == Path::new(file)).is_some_and(|(_, content)| {
-            found.is_file() && std::fs::read(&place).is_ok_and(|now| content.starts_with(&now))
-        });
-        !ours || std::fs::remove_file(&place).is_ok()
     }
 
-    fn stash(&self, place: &Path) {
-        let kept = self.stash.join(place.to_string_lossy().replace('/', "%"));
-        let moved = is_empty(place) && {
-            let kept = kept.as_os_str();
-            let to_stash = || move_new(&rustix::fs::CWD, place.as_os_str(), &rustix::fs::CWD, kept).is_ok();
-            to_stash() || (std::fs::create_dir(&self.stash).is_ok() && to_stash())
-        };
-        if !moved {
-            // Fails on a folder with something in it.
-            let _ = std::fs::remove_dir(place);
-        } else if !is_empty(&kept) {
-            // Filled in between: it goes back to whoever filled it.
-            let _ = move_new(&rustix::fs::CWD, kept.as_os_str(), &rustix::fs::CWD, place.as_os_str());
-        } else if self.spare().len() >= STASH_ENTRIES_MAX {
-            let _ = std::fs::remove_dir(&kept);
+    /// Keeps an empty folder for the next time. False when it is where it was.
+    fn stash(&self, folder: BorrowedFd<'_>, name: &OsStr, path: &Path) -> bool {
+        if !is_empty(folder, name) {
+            return false;
+        }
+        let place = self.workspace.join(path).to_string_lossy().replace('/', "%");
+        let kept = self.stash.join(place);
+        let to_stash = || move_new(folder, name, rustix::fs::CWD, kept.as_os_str()).is_ok();
+        if !to_stash() && !(std::fs::create_dir(&self.stash).is_ok() && to_stash()) {
+            return false;
+        }
+        // Filled in between: it goes back to whoever filled it.
+        is_empty(rustix::fs::CWD, kept.as_os_str())
+            || move_new(rustix::fs::CWD, kept.as_os_str(), folder, name).is_err()
+    }
+}
+
+/// Where a reserved name is.
+enum Folder<'a> {
+    /// In the workspace itself.
+    Workspace(BorrowedFd<'a>),
+    /// Further down.
+    Below(OwnedFd),
+}
+
+impl AsFd for Folder<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Workspace(folder) => *folder,
+            Self::Below(folder) => folder.as_fd(),
         }
     }
 }
 
+fn put_folder(spare: &mut Vec<PathBuf>, folder: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<()> {
+    while let Some(one) = spare.pop() {
+        // One that is not empty is not ours to show to anybody.
+        if !is_empty(rustix::fs::CWD, one.as_os_str()) {
+            continue;
+        }
+        match move_new(rustix::fs::CWD, one.as_os_str(), folder, name) {
+            // It lies on another file system, or somebody was faster; the others do not help either.
+            Err(rustix::io::Errno::XDEV) => break,
+            result @ (Ok(()) | Err(rustix::io::Errno::EXIST)) => return result,
+            Err(_) => {}
+        }
+    }
+    rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(0o755))
+}
+
 /// A new file with all of `content`, or none: a crash in between must not leave half of something that git reads.
-fn put_whole(folder: &OwnedFd, name: &OsStr, content: &[u8]) -> rustix::io::Result<()> {
+fn put_whole(folder: BorrowedFd<'_>, name: &OsStr, content: &[u8]) -> rustix::io::Result<()> {
     let (flags, mode) = (OFlags::WRONLY | OFlags::CLOEXEC, Mode::from_raw_mode(0o644));
     let here = format!("/proc/self/fd/{}", folder.as_raw_fd());
     match rustix::fs::open(&here, flags | OFlags::TMPFILE, mode) {
@@ -192,10 +235,10 @@ fn put_whole(folder: &OwnedFd, name: &OsStr, content: &[u8]) -> rustix::io::Resu
 }
 
 /// Moves a folder to where nothing is (renameat2(2) with RENAME_NOREPLACE).
-fn move_new<A: std::os::fd::AsFd, B: std::os::fd::AsFd>(
-    from: &A,
+fn move_new(
+    from: BorrowedFd<'_>,
     name: &OsStr,
-    to: &B,
+    to: BorrowedFd<'_>,
     new_name: &OsStr,
 ) -> rustix::io::Result<()> {
     rustix::fs::renameat_with(from, name, to, new_name, rustix::fs::RenameFlags::NOREPLACE)
@@ -255,7 +298,17 @@ fn open_lock(path: &Path) -> Result<OwnedFd, ProtectError> {
     rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).map_err(|error| ProtectError::new(path, error))
 }
 
-fn is_empty(folder: &Path) -> bool {
-    folder.symlink_metadata().is_ok_and(|found| found.is_dir())
-        && std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+/// Whether this is a folder with nothing in it.
+fn is_empty(above: BorrowedFd<'_>, name: &OsStr) -> bool {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(folder) = rustix::fs::openat(above, name, flags, Mode::empty()) else { return false };
+    let mut space = [std::mem::MaybeUninit::uninit(); ENTRY_BYTES];
+    let mut entries = rustix::fs::RawDir::new(&folder, &mut space);
+    while let Some(entry) = entries.next() {
+        match entry {
+            Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
+            Ok(_) | Err(_) => return false,
+        }
+    }
+    true
 }
