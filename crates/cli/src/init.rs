@@ -37,6 +37,7 @@ pub(crate) struct Args {
 }
 
 const START: &str = include_str!("start/00-start.cedar");
+const EGRESS: &str = include_str!("start/30-egress.cedar");
 const START_CLAUDE: &str = include_str!("start/20-claude-code.cedar");
 const CASES: &str = include_str!("start/cases.md");
 
@@ -212,9 +213,10 @@ fn walls(sandbox: &Confinement) -> String {
             format!("; {what} {}", paths.join(", "))
         }
     };
-    let network = match sandbox.network {
-        Reachable::None => "no network",
-        Reachable::Host => "the host's network, because it fetches what it runs",
+    let network = match &sandbox.network {
+        Reachable::None => "no network".to_owned(),
+        Reachable::Host => "the host's network, because it fetches what it runs".to_owned(),
+        Reachable::Places(places) => format!("{} places on the network", places.len()),
     };
     format!(
         "confined: {project}{}{}; {network}",
@@ -249,6 +251,7 @@ fn write(place: &Place, config: &Config, lock: &Lock) -> anyhow::Result<()> {
     lock.save(folder)?;
     put(&folder.join("cases/README.md"), CASES)?;
     put(&folder.join("policy/00-start.cedar"), START)?;
+    put(&folder.join("policy/30-egress.cedar"), EGRESS)?;
     let questions: Vec<String> = config
         .server
         .keys()

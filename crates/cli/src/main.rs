@@ -11,6 +11,7 @@ mod journal;
 mod policy;
 mod relay;
 mod sandbox;
+mod secret;
 mod serve;
 mod terminal;
 
@@ -53,6 +54,11 @@ enum Command {
     Sandbox(Box<sandbox::Args>),
     /// Decide on one call as the gate would, without recording or running it
     Decide(decide::Args),
+    /// Keep secrets that no agent ever sees
+    Secret {
+        #[command(subcommand)]
+        action: secret::Action,
+    },
     /// Answer what waits for a person
     Approvals {
         #[command(subcommand)]
@@ -155,10 +161,11 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         Command::Mcp { server } => relay::mcp(&place()?, server),
         Command::Hook { action: None } => relay::hook(line.dir.as_deref(), line.state.as_deref()),
         Command::Hook { action: Some(relay::HookAction::Settings) } => relay::print_settings(&place()?),
-        Command::Sandbox(args) => sandbox::run(line.state.as_deref(), *args),
+        Command::Sandbox(args) => sandbox::run(line.dir.as_deref(), line.state.as_deref(), *args),
         Command::Shell { call } => sandbox::shell(&place()?, &call),
         Command::Warden => Ok(sandbox::serve()),
         Command::Decide(args) => decide::run(&place()?, &args),
+        Command::Secret { action } => secret::run(line.dir.as_deref(), line.state.as_deref(), action),
         Command::Approvals { action } => approvals::run(&place()?, action),
         Command::Inventory { action } => inventory::run(&place()?, action),
         Command::Policy { action } => policy::run(&place()?, action),

@@ -5,11 +5,12 @@ use crate::{Outcome, terminal};
 use anyhow::Context;
 use gateway::adapters::hook::{settings::settings, verdict};
 use gateway::config::{Config, Place};
-use gateway::wire::control::{CONTROL_BYTES_MAX, Opening};
+use gateway::wire::control::{CONTROL_BYTES_MAX, Control, Opening, Reply};
 use gateway::wire::frame::Object;
 use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -217,17 +218,31 @@ pub(crate) fn print_settings(place: &Place) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Asks the running gate one thing.
-pub(crate) fn ask(
+/// Passes the sockets of a sandbox on to the gate, which answers at them for as long as the connection stands.
+pub(crate) fn hand_over(
     place: &Place,
-    control: gateway::wire::control::Control,
-) -> anyhow::Result<serde_json::Value> {
+    call: &str,
+    sockets: &::sandbox::native::network::Sockets,
+) -> anyhow::Result<UnixStream> {
+    let stream = connect(place, &Opening::Control(Control::Exit(call.to_owned())))?;
+    stream.set_read_timeout(Some(Duration::from_secs(ANSWER_SECONDS_MAX)))?;
+    let mut line = String::new();
+    BufReader::new(&stream).take(CONTROL_BYTES_MAX as u64).read_line(&mut line)?;
+    match serde_json::from_str(&line).context("the gate ended before it answered")? {
+        Reply::Ok(_) => sockets.send(stream.as_fd())?,
+        Reply::Error(why) => anyhow::bail!(why),
+    }
+    Ok(stream)
+}
+
+/// Asks the running gate one thing.
+pub(crate) fn ask(place: &Place, control: Control) -> anyhow::Result<serde_json::Value> {
     let stream = connect(place, &Opening::Control(control))?;
     stream.set_read_timeout(Some(Duration::from_secs(ANSWER_SECONDS_MAX)))?;
     let mut line = String::new();
     BufReader::new(stream).take(CONTROL_BYTES_MAX as u64).read_line(&mut line)?;
     match serde_json::from_str(&line).context("the gate ended before it answered")? {
-        gateway::wire::control::Reply::Ok(value) => Ok(value),
-        gateway::wire::control::Reply::Error(why) => anyhow::bail!(why),
+        Reply::Ok(value) => Ok(value),
+        Reply::Error(why) => anyhow::bail!(why),
     }
 }

@@ -1,11 +1,14 @@
 //! `bailiwick sandbox`: one command behind the wall, in any folder, and what its overlay changed.
-//! It asks no gate and records nothing; what it confines is as confined as a server of the gate.
+//! It asks no running gate; what it confines is as confined as a server of the gate.
+
+mod network;
 
 use crate::{Outcome, relay, terminal};
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use gateway::config::Confinement;
 use gateway::config::confine::{Access, Reachable, Site};
+use gateway::config::reach::Place as Named;
 use gateway::config::{Place, place};
 use gateway::wire::control::Control;
 use gateway::wire::record::Confined;
@@ -52,9 +55,24 @@ struct Wall {
     #[arg(long, value_name = "PATH")]
     protect: Vec<PathBuf>,
     /// `none`, or `host` for the host's whole network
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with = "allow")]
     network: Option<Net>,
-    /// Set a variable inside, or pass on the one of this name
+    /// Let this place be reached: `[https://|tls://|http://|tcp://]NAME[:PORT]`
+    #[arg(long, value_name = "PLACE")]
+    allow: Vec<String>,
+    /// Let this address or range be reached under the names of --allow, although it is not public
+    #[arg(long, value_name = "RANGE", requires = "allow")]
+    private: Vec<String>,
+    /// Dial this address for the names of --allow, instead of asking for it
+    #[arg(long, value_name = "ADDRESS", requires = "allow")]
+    address: Option<std::net::IpAddr>,
+    /// A file with certificate authorities that places may have besides the system's
+    #[arg(long, value_name = "FILE")]
+    authority: Vec<PathBuf>,
+    /// Put this secret of the project's bailiwick.toml in where it is bound, although no variable names it
+    #[arg(long, value_name = "NAME")]
+    secret: Vec<String>,
+    /// Set a variable inside, or pass on the one of this name; `${secret:NAME}` in it becomes a placeholder
     #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
     /// An unpacked OCI root file system instead of the host's programs
@@ -151,10 +169,10 @@ struct Which {
     paths: Vec<PathBuf>,
 }
 
-pub(crate) fn run(state: Option<&Path>, args: Args) -> anyhow::Result<Outcome> {
-    let state = place::sandbox_state(state)?;
+pub(crate) fn run(dir: Option<&Path>, chosen: Option<&Path>, args: Args) -> anyhow::Result<Outcome> {
+    let state = place::sandbox_state(chosen)?;
     match args.action {
-        None => confine(&state, &args.wall, &args.command),
+        None => confine(dir, chosen, &state, &args.wall, &args.command),
         Some(Action::Diff { which, names, json }) => {
             diff(&which.open(&state)?, &which.selection(), names, json)
         }
@@ -166,13 +184,20 @@ pub(crate) fn run(state: Option<&Path>, args: Args) -> anyhow::Result<Outcome> {
     }
 }
 
-fn confine(state: &Path, wall: &Wall, command: &[String]) -> anyhow::Result<Outcome> {
+fn confine(
+    dir: Option<&Path>,
+    chosen: Option<&Path>,
+    state: &Path,
+    wall: &Wall,
+    command: &[String],
+) -> anyhow::Result<Outcome> {
     let settings = wall.settings()?;
     let workspace = folder(wall.workspace.as_deref())?;
     let overlay = place::overlay_of(state, &workspace, wall.overlay.as_deref().unwrap_or(OVERLAY))?;
     let hidden = [state.to_owned()];
+    let environment = wall.environment()?;
     let site = Site { workspace: &workspace, home: None, overlay: &overlay, hidden: &hidden };
-    let profile = settings.profile(site, command, &wall.environment()?).map_err(anyhow::Error::msg)?;
+    let profile = settings.profile(site, command, &environment).map_err(anyhow::Error::msg)?;
     let here = std::env::current_dir()?;
     let order = Order {
         command: sandbox::Command {
@@ -184,6 +209,19 @@ fn confine(state: &Path, wall: &Wall, command: &[String]) -> anyhow::Result<Outc
         state: place::sandbox_state(None).unwrap_or_else(|_| state.to_owned()),
         runtime: settings.runtime(),
     };
+    let names_secrets =
+        environment.values().chain(settings.env.values()).any(|text| text.contains("${secret:"));
+    if matches!(settings.network, Reachable::Places(_)) || names_secrets || !settings.secrets.is_empty() {
+        let place = Place::find(dir, chosen).ok();
+        return network::run(
+            state,
+            place.as_ref(),
+            &settings,
+            &wall.authority,
+            order,
+            wall.report.as_deref(),
+        );
+    }
     let ran = order.start().and_then(|mut sandbox| sandbox.run(&order.command, None));
     if let (Some(file), Ok(outcome)) = (&wall.report, &ran) {
         std::fs::write(file, serde_json::to_vec(outcome)?).with_context(|| file.display().to_string())?;
@@ -235,6 +273,19 @@ impl Wall {
                 Net::Host => Reachable::Host,
             };
         }
+        if !self.allow.is_empty() {
+            let place = |to: &String| Named::Table {
+                to: to.clone(),
+                private: self.private.clone(),
+                address: self.address,
+            };
+            let mut places: Vec<Named> = self.allow.iter().map(place).collect();
+            if let Reachable::Places(configured) = settings.network {
+                places.extend(configured);
+            }
+            settings.network = Reachable::Places(places);
+        }
+        settings.secrets.extend(self.secret.iter().cloned());
         for name in &self.waive {
             let layer = Layer::ALL.iter().find(|layer| layer.name() == name).with_context(|| {
                 let names: Vec<&str> =
@@ -362,7 +413,13 @@ pub(crate) fn serve() -> Outcome {
 pub(crate) fn shell(gate: &Place, call: &str) -> anyhow::Result<Outcome> {
     let order = relay::ask(gate, Control::Fetch(call.to_owned()))?;
     let order: Order = serde_json::from_value(order).context("the gate's order cannot be read")?;
-    let outcome = match order.start().and_then(|mut sandbox| sandbox.run(&order.command, None)) {
+    let ran = order.start().map_err(anyhow::Error::from).and_then(|mut sandbox| {
+        // The command has its network for as long as this connection stands; here its sockets are only passed on.
+        let _network =
+            sandbox.take_sockets().map(|sockets| relay::hand_over(gate, call, &sockets)).transpose()?;
+        Ok(sandbox.run(&order.command, None))
+    });
+    let outcome = match ran? {
         Ok(outcome) => outcome,
         Err(error) => {
             terminal::complain(&format!("bailiwick: {error}"));

@@ -47,7 +47,12 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<Outcome> {
 pub(crate) async fn start(place: Place, listen: Option<&str>) -> Result<Running, String> {
     let tls = rustls::crypto::aws_lc_rs::default_provider().install_default();
     drop(tls); // A provider that is installed already is the same one.
+    // Values pass through this process's memory; no core dump and no process of the same user shall show it.
+    if let Err(error) = vault::undumpable() {
+        tracing::warn!("this process can be dumped: {error}");
+    }
     let gate = Gate::open(place).await?;
+    gate.tend_secrets();
     let wanted = listen.unwrap_or(&gate.config.gate.listen).to_owned();
     let address: SocketAddr = wanted
         .parse()

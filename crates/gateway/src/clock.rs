@@ -9,6 +9,11 @@ pub fn seconds() -> i64 {
         .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
+/// A time in seconds since 1970 as RFC 3339 in UTC.
+pub fn at(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
+}
+
 /// Now as RFC 3339 in UTC, with microseconds.
 pub fn stamp() -> String {
     format!("{:.6}", jiff::Timestamp::now())

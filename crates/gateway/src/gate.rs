@@ -6,6 +6,7 @@ use crate::config::{Config, Place};
 use crate::history::History;
 use crate::inventory::{self, Lock, propose};
 use crate::receipt::close_orphans;
+use crate::secrets::Secrets;
 use crate::store::{Store, StoreError};
 use crate::wire::record::{Body, Record};
 use judge::case::CaseFile;
@@ -55,6 +56,12 @@ pub struct Gate {
     pub ground: Zones,
     /// What `~` stands for.
     pub home: AbsPath,
+    /// What was refused on the way to the network.
+    pub(crate) refused: AtomicUsize,
+    /// Its secrets.
+    pub secrets: Arc<Secrets>,
+    /// Whom upstream servers are verified by.
+    pub roots: rustls::RootCertStore,
     /// Sessions open now.
     pub sessions: AtomicUsize,
     rules: RwLock<Arc<Rules>>,
@@ -148,6 +155,8 @@ impl Gate {
             other => format!("{}: {other}", place.store().display()),
         })?;
         let store = Arc::new(store);
+        let secrets = Arc::new(Secrets::open(&config, &place.secrets())?);
+        let roots = egress::roots(&config.gate.authorities).map_err(|error| error.to_string())?;
         let (history, recovery) = History::open(&place.journal(), &place.key())?;
         let history = Arc::new(history);
         let begun: u64 = store
@@ -183,6 +192,9 @@ impl Gate {
             home: ground.home.clone(),
             ground,
             history,
+            refused: AtomicUsize::new(0),
+            secrets,
+            roots,
             sessions: AtomicUsize::new(0),
             rules: RwLock::new(Arc::new(rules)),
             calls: Mutex::default(),
@@ -274,6 +286,16 @@ impl Gate {
     /// Whether the client's call of this id came through the gate.
     pub fn saw(&self, client_call: &str) -> bool {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|seen| seen == client_call)
+    }
+
+    /// How often something was refused on its way to the network.
+    pub fn refusals(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Fetches secrets and keeps them fresh for as long as the runtime lives.
+    pub fn tend_secrets(&self) {
+        tokio::spawn(self.secrets.clone().tend());
     }
 
     /// The principal of MCP clients.

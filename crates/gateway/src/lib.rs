@@ -13,6 +13,8 @@ pub mod local;
 pub mod pipeline;
 pub mod random;
 pub mod receipt;
+pub mod secrets;
 pub mod session;
+pub mod solo;
 pub mod store;
 pub mod wire;

@@ -1,17 +1,20 @@
 //! The gate's own socket: operators, hooks and line-based MCP clients of the same user come in here.
 //! A process of another user is turned away before it has said a word.
 
+use crate::adapters::egress::Prepared;
 use crate::adapters::hook::Hooks;
 use crate::adapters::mcp::{downstream::Endpoint, stdio};
 use crate::gate::Gate;
 use crate::wire::control::{CONTROL_BYTES_MAX, Control, Opening, Reply, Status};
 use crate::wire::lines::{self, Line};
 use judge::approval::Event;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader, Interest};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 
 /// Binds the socket at `path`, replacing one that nobody answers at.
@@ -74,6 +77,15 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, url: String, stream: Uni
             // A hook that ended no longer waits: nothing may be granted to it.
             _ = lines::next(&mut reader, CONTROL_BYTES_MAX) => return,
         },
+        Ok(Opening::Control(Control::Exit(call))) => {
+            return match hooks.exit(&call) {
+                Ok(exit) => hold_open(exit, reader, writer).await,
+                Err(why) => {
+                    let line = serde_json::to_string(&Reply::Error(why.to_owned())).unwrap_or_default();
+                    drop(writer.write_all(format!("{line}\n").as_bytes()).await);
+                }
+            };
+        }
         Ok(Opening::Control(control)) => {
             let reply = answer(&gate, &hooks, &url, control).await;
             serde_json::to_string(&reply.unwrap_or_else(Reply::Error)).unwrap_or_default()
@@ -84,6 +96,24 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, url: String, stream: Uni
     drop(writer.write_all(format!("{answer}\n").as_bytes()).await.and(writer.shutdown().await));
 }
 
+/// Takes over the sockets that come next, and answers at them until the other side is gone.
+async fn hold_open(exit: Prepared, mut reader: BufReader<OwnedReadHalf>, mut writer: OwnedWriteHalf) {
+    let ready = serde_json::to_string(&Reply::Ok(serde_json::Value::Null)).unwrap_or_default();
+    if writer.write_all(format!("{ready}\n").as_bytes()).await.is_err() {
+        return;
+    }
+    let stream: &UnixStream = reader.get_ref().as_ref();
+    let receive = || sandbox::native::network::Sockets::receive(stream.as_fd());
+    let sockets = match stream.async_io(Interest::READABLE, receive).await {
+        Ok(sockets) => sockets,
+        Err(error) => return tracing::warn!("the sockets of a sandbox did not arrive: {error}"),
+    };
+    match exit.open(sockets) {
+        Ok(_open) => drop(lines::next(&mut reader, CONTROL_BYTES_MAX).await),
+        Err(why) => tracing::warn!("a sandbox has no network: {why}"),
+    }
+}
+
 async fn answer(gate: &Gate, hooks: &Hooks, url: &str, control: Control) -> Result<Reply, String> {
     let approvers = &gate.approvers;
     match control {
@@ -92,6 +122,7 @@ async fn answer(gate: &Gate, hooks: &Hooks, url: &str, control: Control) -> Resu
         Control::Approval(id) => told(approvers.show(&id)),
         Control::Grant { id, by } => told(approvers.answer(&id, Event::Grant { by }).await),
         Control::Refuse { id, by, reason } => told(approvers.answer(&id, Event::Refuse { by, reason }).await),
+        Control::Exit(_) => Err("a way out is not asked for here".to_owned()),
         Control::Fetch(call) => told(hooks.fetch(&call)),
         Control::Ran { call, how } => {
             hooks.ran(&call, how);

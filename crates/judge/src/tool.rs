@@ -136,6 +136,47 @@ pub fn protocol_operations(server: &str) -> Vec<Tool> {
     ]
 }
 
+/// The server name that what leaves a sandbox over the network goes by.
+pub const EGRESS: &str = "egress";
+/// A request that by its method only reads (RFC 9110, section 9.2.1).
+pub const EGRESS_READ: &str = "read";
+/// Any other request.
+pub const EGRESS_WRITE: &str = "write";
+/// A connection whose content the gate does not see.
+pub const EGRESS_CONNECT: &str = "connect";
+
+/// What programs behind the wall do on the network, judged like tools: `egress/read`, `egress/write`, `egress/connect`.
+pub fn egress_operations() -> Vec<Tool> {
+    let (text, number) = (serde_json::json!({"type": "string"}), serde_json::json!({"type": "integer"}));
+    let texts = serde_json::json!({"type": "array", "items": {"type": "string"}});
+    let request = serde_json::json!({
+        "type": "object", "additionalProperties": false,
+        "required": ["from", "method", "url", "headers", "carries"],
+        "properties": {
+            "from": text, "method": text, "url": text, "query_bytes": number, "headers": texts, "body_bytes": number,
+            "carries": texts,
+        },
+    });
+    let connection = serde_json::json!({
+        "type": "object", "additionalProperties": false,
+        "required": ["from", "host", "port", "tls"],
+        "properties": { "from": text, "host": text, "port": number, "tls": {"type": "boolean"} },
+    });
+    let operation = |tool: &str, schema: &Value, kind: (&str, Kind), effect| Tool {
+        name: ToolName { server: EGRESS.to_owned(), tool: tool.to_owned() },
+        shape: Shape::of_schema(schema, &[(kind.0.to_owned(), kind.1)].into()),
+        effect,
+        reversible: effect == Effect::Read,
+        impact: if effect == Effect::Read { Impact::Low } else { Impact::High },
+        digest: crate::digest::hex(schema.to_string().as_bytes()),
+    };
+    vec![
+        operation(EGRESS_READ, &request, ("url", Kind::Url), Effect::Read),
+        operation(EGRESS_WRITE, &request, ("url", Kind::Url), Effect::Write),
+        operation(EGRESS_CONNECT, &connection, ("host", Kind::Host), Effect::Write),
+    ]
+}
+
 fn edit_distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {

@@ -15,6 +15,8 @@ const ROUNDS: usize = 100;
 const WARM: usize = 200;
 /// Rounds of work that takes seconds.
 const WORK_ROUNDS: usize = 5;
+/// Modules of the crate that is checked, for some seconds of work.
+const MODULES: usize = 3_000;
 /// Files of the workspace that is large.
 const MANY_FILES: usize = 300_000;
 /// Files in one folder of it.
@@ -117,13 +119,13 @@ fn work(confine: &Path, room: &Path, large: &Path) -> anyhow::Result<Value> {
             .arg(&project)
             .stdin(Stdio::null()),
     )?;
-    let modules: String =
-        (0..400).map(|n| format!("pub mod m{n} {{ pub fn f(x: u64) -> u64 {{ x * {n} }} }}\n")).collect();
-    std::fs::write(project.join("src/lib.rs"), modules)?;
+    std::fs::write(project.join("src/lib.rs"), (0..MODULES).map(module).collect::<String>())?;
     crate::succeed(Command::new("git").args(["init", "--quiet"]).current_dir(large))?;
+    // Tracked, so that each file is looked at, and not only its folder.
+    crate::succeed(Command::new("git").args(["add", "."]).current_dir(large))?;
     let mut report = Map::new();
     for (name, folder, script) in [
-        ("git status, 300,000 files", large, "git status --short | wc -l"),
+        ("git status, 300,000 files", large, "git status --short --untracked-files=no | wc -l"),
         ("cargo check", project.as_path(), "touch src/lib.rs && cargo check --quiet --offline"),
     ] {
         let order = room.join("work.json");
@@ -155,6 +157,16 @@ fn work(confine: &Path, room: &Path, large: &Path) -> anyhow::Result<Value> {
         );
     }
     Ok(Value::Object(report))
+}
+
+/// A module that takes the compiler some thought.
+fn module(n: usize) -> String {
+    format!(
+        "pub mod m{n} {{ use std::collections::BTreeMap; #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)] \
+         pub struct S {{ pub a: u64, pub b: String }} \
+         pub fn f(x: &[S]) -> BTreeMap<String, Vec<u64>> {{ let mut m = BTreeMap::new(); for s in x {{ \
+         m.entry(s.b.clone()).or_insert_with(Vec::new).push(s.a * {n}); }} m }} }}\n"
+    )
 }
 
 /// Commands in one sandbox that stands already.

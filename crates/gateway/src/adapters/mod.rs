@@ -1,4 +1,5 @@
 //! Between a client's bytes and the pipeline: each adapter speaks one protocol and decides nothing.
 
+pub mod egress;
 pub mod hook;
 pub mod mcp;

@@ -1,6 +1,8 @@
 //! How servers and shell commands are confined: the operator's settings, and the sandbox profile they make.
 //! Nothing is started here, and what a setting does not name is not given.
 
+pub use super::reach::Reachable;
+
 use super::place::home;
 use sandbox::runtimes::Runtimes;
 use sandbox::{Home, Layer, Limits, Mode, Network, Profile, System, Workspace};
@@ -35,9 +37,21 @@ pub struct Confinement {
     /// More paths in the project, relative to it, that cannot be created or changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protect: Vec<PathBuf>,
-    /// What can be reached.
+    /// What can be reached: `none`, `host`, or a list of places.
     #[serde(skip_serializing_if = "is_default")]
     pub network: Reachable,
+    /// Requests to those places, in one minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
+    /// Everything sent to and received from them, in MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_mib: Option<u64>,
+    /// Secrets that are put in although no variable names them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+    /// More variables inside. `${secret:NAME}` stands for a secret: what is inside is a placeholder.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
     /// An unpacked OCI root file system instead of the host's programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootfs: Option<PathBuf>,
@@ -88,17 +102,6 @@ pub enum Access {
     Overlay,
 }
 
-/// What can be reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reachable {
-    /// Nothing but its own loopback.
-    #[default]
-    None,
-    /// Whatever the host reaches, its loopback services included.
-    Host,
-}
-
 impl Default for Confinement {
     fn default() -> Self {
         Self {
@@ -109,6 +112,10 @@ impl Default for Confinement {
             write: Vec::new(),
             protect: Vec::new(),
             network: Reachable::default(),
+            requests_per_minute: None,
+            network_mib: None,
+            secrets: Vec::new(),
+            env: BTreeMap::new(),
             rootfs: None,
             waive: Vec::new(),
             memory_mib: None,
@@ -175,6 +182,7 @@ impl Confinement {
             variables.insert("PATH".to_owned(), runtimes.path.clone());
         }
         variables.extend(runtimes.environment.clone());
+        variables.extend(self.env.clone());
         variables.extend(environment.clone());
         let mut read = runtimes.read;
         read.extend(real(&self.read, "read")?);
@@ -214,6 +222,7 @@ impl Confinement {
             network: match self.network {
                 Reachable::None => Network::None,
                 Reachable::Host => Network::Host,
+                Reachable::Places(_) => Network::Captured,
             },
             limits: self.limits(),
             waived: self.waive.iter().copied().collect(),

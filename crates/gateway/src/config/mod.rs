@@ -4,6 +4,8 @@
 pub mod clients;
 pub mod confine;
 pub mod place;
+pub mod reach;
+pub mod secret;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,11 +30,19 @@ pub struct Config {
     /// The servers behind it, by name.
     #[serde(default)]
     pub server: BTreeMap<String, Server>,
+    /// Secrets, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret: BTreeMap<String, secret::Secret>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { gate: Gate::default(), shell: Confinement::for_shell(), server: BTreeMap::new() }
+        Self {
+            gate: Gate::default(),
+            shell: Confinement::for_shell(),
+            server: BTreeMap::new(),
+            secret: BTreeMap::new(),
+        }
     }
 }
 
@@ -63,6 +73,9 @@ pub struct Gate {
     pub ask_open_seconds: u64,
     /// How long a tool may take, in seconds.
     pub call_seconds_max: u64,
+    /// Files with certificate authorities, in PEM, that upstream servers may have besides the system's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorities: Vec<PathBuf>,
     /// Serve Claude Code hooks: its built-in tools are reviewed with the others, as server `claude`.
     pub claude_code: bool,
 }
@@ -79,6 +92,7 @@ impl Default for Gate {
             ask_wait_seconds: 300,
             ask_open_seconds: 3_600,
             call_seconds_max: 600,
+            authorities: Vec::new(),
             claude_code: true,
         }
     }
@@ -149,7 +163,7 @@ impl Config {
             server.reach().map_err(|why| ConfigError::new(&path, format!("server `{name}`: {why}")))?;
             if !usable_name(name) {
                 let why = format!(
-                    "server `{name}`: use letters, digits, `-` and single `_` only, at most 48, and not `claude`"
+                    "server `{name}`: use letters, digits, `-` and single `_` only, at most 48, and neither `claude` nor `egress`"
                 );
                 return Err(ConfigError::new(&path, why));
             }
@@ -166,7 +180,7 @@ pub fn usable_name(name: &str) -> bool {
         && name.chars().all(plain)
         && !name.contains("__")
         && !name.ends_with('_')
-        && name != crate::inventory::CLAUDE
+        && !crate::inventory::RESERVED.contains(&name)
 }
 
 impl Server {

@@ -16,6 +16,8 @@ pub struct Place {
     pub config: PathBuf,
     /// The private folder with journal, state, socket and token.
     pub state: PathBuf,
+    /// The private folder of the encrypted store of secrets.
+    secrets: PathBuf,
 }
 
 impl Place {
@@ -50,11 +52,11 @@ impl Place {
         let here = std::env::current_dir().map_err(|error| ConfigError::new(&config, error))?;
         let config = absolute(&here, &config);
         let config = config.canonicalize().unwrap_or(config);
-        let state = match state {
-            Some(state) => absolute(&here, state),
-            None => data_folder(&config)?.join(state_name(&config)),
+        let (state, secrets) = match state {
+            Some(state) => (absolute(&here, state), absolute(&here, state).join("secrets")),
+            None => (data_folder(&config)?.join(state_name(&config)), data_folder(&config)?.join("secrets")),
         };
-        Ok(Self { config, state })
+        Ok(Self { config, state, secrets })
     }
 
     /// The project: the folder the configuration folder stands in.
@@ -85,6 +87,32 @@ impl Place {
     /// The state file.
     pub fn store(&self) -> PathBuf {
         self.state.join("state.db")
+    }
+
+    /// The same place with the secrets of another.
+    #[must_use]
+    pub fn with_secrets_of(mut self, other: &Self) -> Self {
+        self.secrets.clone_from(&other.secrets);
+        self
+    }
+
+    /// The same place with the user's secrets, wherever its state is.
+    ///
+    /// # Errors
+    /// No home folder to find them under.
+    pub fn with_users_secrets(mut self) -> Result<Self, ConfigError> {
+        self.secrets = data_folder(&self.config)?.join("secrets");
+        Ok(self)
+    }
+
+    /// The gate's own folders, which nobody inside sees.
+    pub fn hidden(&self) -> [PathBuf; 3] {
+        [self.config.clone(), self.state.clone(), self.secrets.clone()]
+    }
+
+    /// The folder of the encrypted store of secrets: one for all projects of a user, unless a state folder was chosen.
+    pub fn secrets(&self) -> PathBuf {
+        self.secrets.clone()
     }
 
     /// The home that a server's processes keep between runs.
@@ -179,7 +207,7 @@ impl Place {
             workspace: parse(self.project())?,
             home: parse(&home().unwrap_or_else(|| PathBuf::from("/")))?,
             temp: vec![parse(Path::new("/tmp"))?, parse(&std::env::temp_dir())?],
-            gate: vec![parse(&self.config)?, parse(&self.state)?],
+            gate: self.hidden().iter().map(|path| parse(path)).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -194,7 +222,7 @@ pub fn sandbox_state(state: Option<&Path>) -> Result<PathBuf, ConfigError> {
         Some(state) => absolute(&here, state),
         None => data_folder(Path::new("sandbox"))?.join("sandbox"),
     };
-    let place = Place { config: PathBuf::new(), state: folder };
+    let place = Place { config: PathBuf::new(), secrets: folder.join("secrets"), state: folder };
     place.private_state()?;
     Ok(place.state)
 }

@@ -69,7 +69,8 @@ impl Change {
 pub async fn look(name: &str, server: &Server, place: &Place) -> Result<Found, UpstreamError> {
     let (inbox, mut ignored) = mpsc::channel(INBOX_MESSAGES_MAX);
     let draining = tokio::spawn(async move { while ignored.recv().await.is_some() {} });
-    let upstream = Upstream::connect(name, server, place, &Client::surveyor(), Era::Legacy, inbox).await?;
+    let upstream =
+        Upstream::connect(name, server, place, None, &Client::surveyor(), Era::Legacy, inbox).await?;
     let mut found = Found::default();
     if let Some(text) = upstream.greeting().result.text("instructions") {
         found.instructions = judge::digest::hex(text.as_bytes());

@@ -46,6 +46,9 @@ pub enum Control {
     },
     /// Hands over the permitted shell command of this call, once; answers with a [`sandbox::warden::Order`].
     Fetch(String),
+    /// Asks for the network of a fetched command: after an empty answer its sockets are sent over this connection, and it has
+    /// its network for as long as the connection stands.
+    Exit(String),
     /// Says how a fetched command was confined; answers with nothing.
     Ran {
         /// The call.

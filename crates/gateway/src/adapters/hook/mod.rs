@@ -5,6 +5,7 @@ pub mod settings;
 mod shell;
 pub mod verdict;
 
+use crate::adapters::egress::{Owner, Prepared};
 use crate::facts::Scene;
 use crate::gate::{Gate, SessionGuard};
 use crate::inventory::CLAUDE;
@@ -61,6 +62,8 @@ struct Judged {
     replaced: Option<String>,
     receipt: Option<Receipt>,
     waiting: Option<shell::Waiting>,
+    /// The way out of a command that was fetched and has not asked for it yet.
+    exit: Option<Prepared>,
 }
 
 impl Judged {
@@ -187,7 +190,7 @@ impl Hooks {
                     Some(by) => format!("granted by {by}"),
                     None => permit.verdict().to_string(),
                 };
-                self.release(followed, event, &input, permit, receipt, &why)
+                self.release(followed, event, &input, permit, receipt, &why).await
             }
             Err(Stop::Denied(denied)) => verdict::deny(&format!("{} (record {})", denied.why, denied.call)),
             Err(Stop::Failed(failed)) => verdict::deny(&failed.detail),
@@ -196,7 +199,7 @@ impl Hooks {
 
     /// Lets a permitted call run: a shell command behind the wall, anything else in the client, which acts on this permit.
     /// The receipt is closed by the events that follow.
-    fn release(
+    async fn release(
         &self,
         followed: &Arc<Followed>,
         event: Event,
@@ -211,10 +214,11 @@ impl Hooks {
             replaced: None,
             receipt: None,
             waiting: None,
+            exit: None,
         };
         let mut answer = verdict::allow(why);
         if self.gate.config.shell.enabled && shell::is_shell(&judged.tool) {
-            match self.behind_the_wall(&event.body, permit, receipt.call()) {
+            match self.behind_the_wall(followed, &event.body, permit, receipt.call()).await {
                 Ok((waiting, replaced, canonical)) => {
                     judged.waiting = Some(waiting);
                     judged.replaced = Some(canonical);
@@ -232,15 +236,24 @@ impl Hooks {
     }
 
     /// A permitted command, what the client is to run to fetch it, and that in canonical form.
-    fn behind_the_wall(
+    async fn behind_the_wall(
         &self,
+        followed: &Followed,
         event: &Object,
         permit: Permit<Recorded>,
         call: &str,
     ) -> Result<(shell::Waiting, Value, String), String> {
         let place = &self.gate.place;
         let cwd = event.text("cwd");
-        let waiting = shell::Waiting::prepare(permit, cwd.as_deref(), &self.gate.config.shell, place)?;
+        let session = &followed.session;
+        let session = Session::named(
+            session.id().to_owned(),
+            session.principal().clone(),
+            "egress",
+            &self.gate.config.gate.phase,
+        );
+        let owner = Owner { session, from: "shell".to_owned() };
+        let waiting = shell::Waiting::prepare(permit, cwd.as_deref(), &self.gate, owner).await?;
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let input = event.get("tool_input").ok_or("the call has no input")?;
         let replaced = shell::rewritten(input, &program, place, call).ok_or("the call has no `command`")?;
@@ -253,8 +266,20 @@ impl Hooks {
     /// # Errors
     /// No such call waits: it was never permitted, or it was fetched before.
     pub fn fetch(&self, call: &str) -> Result<Order, &'static str> {
-        let waiting = self.find(call, |judged| judged.waiting.take());
-        waiting.map(shell::Waiting::order).ok_or("no permitted command waits under this name; it runs once")
+        let order = self.find(call, |judged| {
+            let (order, exit) = judged.waiting.take()?.order();
+            judged.exit = exit;
+            Some(order)
+        });
+        order.ok_or("no permitted command waits under this name; it runs once")
+    }
+
+    /// The way out of a fetched command, once.
+    ///
+    /// # Errors
+    /// It has none, or has it already.
+    pub fn exit(&self, call: &str) -> Result<Prepared, &'static str> {
+        self.find(call, |judged| judged.exit.take()).ok_or("no command of this name waits for a way out")
     }
 
     /// Notes how a fetched command was confined and ended, for its receipt.
@@ -308,6 +333,7 @@ impl Hooks {
                 replaced: None,
                 receipt: None,
                 waiting: None,
+                exit: None,
             },
         );
         verdict::allow("the gate decides on this call where it is served")

@@ -1,8 +1,11 @@
 //! The client's shell commands, run behind the wall: the hook replaces the command by one that fetches the judged command
 //! from the gate. What runs is what was judged, once, whatever happened to the client's copy of it in between.
 
-use crate::config::confine::{Confinement, Site};
-use crate::config::{Place, place};
+use crate::adapters::egress::{Owner, Prepared};
+use crate::config::Place;
+use crate::config::confine::Site;
+use crate::config::place;
+use crate::gate::Gate;
 use judge::permit::{Permit, Recorded};
 use judge::request::tree::Tree;
 use sandbox::warden::Order;
@@ -10,6 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The client's tool whose input is a command line.
 const TOOL: &str = "Bash";
@@ -22,6 +26,7 @@ const RUN: &str = "trap 'pwd -P >/run/place' EXIT\neval \"$1\"";
 pub(super) struct Waiting {
     permit: Permit<Recorded>,
     order: Order,
+    exit: Option<Prepared>,
 }
 
 /// Whether the gate runs this tool's calls itself.
@@ -34,19 +39,20 @@ impl Waiting {
     ///
     /// # Errors
     /// It cannot be confined as configured, or would not see its working folder; in words for the agent.
-    pub(super) fn prepare(
+    pub(super) async fn prepare(
         permit: Permit<Recorded>,
         cwd: Option<&str>,
-        shell: &Confinement,
-        gate: &Place,
+        gate: &Arc<Gate>,
+        owner: Owner,
     ) -> Result<Self, String> {
+        let (shell, place) = (&gate.config.shell, &gate.place);
         let line = permit.request().arguments().member("command").and_then(Tree::as_text);
         let line = line.ok_or("the call has no `command`")?.to_owned();
         let overlay =
-            place::overlay_of(&gate.state, gate.project(), OVERLAY).map_err(|error| error.to_string())?;
-        let hidden = [gate.config.clone(), gate.state.clone()];
-        let site = Site { workspace: gate.project(), home: None, overlay: &overlay, hidden: &hidden };
-        let profile = shell.profile(site, &[], &BTreeMap::new())?;
+            place::overlay_of(&place.state, place.project(), OVERLAY).map_err(|error| error.to_string())?;
+        let hidden = place.hidden();
+        let site = Site { workspace: place.project(), home: None, overlay: &overlay, hidden: &hidden };
+        let mut profile = shell.profile(site, &[], &BTreeMap::new())?;
         let workspace = profile.workspace.iter().map(|workspace| &workspace.path);
         let mut shown = workspace.chain(&profile.read).chain(&profile.write);
         let cwd = cwd.map(|cwd| Path::new(cwd).canonicalize().unwrap_or_else(|_| cwd.into()));
@@ -62,17 +68,19 @@ impl Waiting {
             arguments: ["-c", RUN, "bash", &line].map(str::to_owned).into(),
             cwd,
         };
+        let exit = Prepared::prepare(gate, owner, shell, &mut profile).await?;
         Ok(Self {
-            order: Order { profile, command, state: gate.reserves(), runtime: shell.runtime() },
+            order: Order { profile, command, state: place.reserves(), runtime: shell.runtime() },
             permit,
+            exit,
         })
     }
 
     /// What fetches and runs it. The permit is spent by this.
-    pub(super) fn order(self) -> Order {
-        let Self { permit, order } = self;
+    pub(super) fn order(self) -> (Order, Option<Prepared>) {
+        let Self { permit, order, exit } = self;
         drop(permit);
-        order
+        (order, exit)
     }
 }
 
@@ -104,7 +112,7 @@ mod tests {
         let raw = RawValue::from_string(
             r#"{"command":"rm -rf x","timeout":5,"run_in_background":true}"#.to_owned(),
         );
-        let place = Place { config: "/p/it's/.bailiwick".into(), state: "/s".into() };
+        let place = Place::of("/p/it's/.bailiwick".into(), Some(Path::new("/s"))).unwrap();
         let input = rewritten(&raw.unwrap(), Path::new("/bin/b"), &place, "c-1").unwrap();
         assert_eq!((&input["timeout"], &input["run_in_background"]), (&5.into(), &true.into()));
         let command = input["command"].as_str().unwrap();

@@ -400,13 +400,14 @@ impl Downstream {
         {
             return Err(UpstreamError::Refused(why.clone()));
         }
-        let (link, messages) = match Link::open(&self.gate, server, &self.client, self.era).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                slot.failed = Some((Instant::now(), error.to_string()));
-                return Err(error);
-            }
-        };
+        let (link, messages) =
+            match Link::open(&self.gate, &self.session, server, &self.client, self.era).await {
+                Ok(opened) => opened,
+                Err(error) => {
+                    slot.failed = Some((Instant::now(), error.to_string()));
+                    return Err(error);
+                }
+            };
         tokio::spawn(listen(Arc::downgrade(self), link.clone(), messages, self.ended.clone()));
         if link.era() == Era::Modern {
             let kinds = [

@@ -1,10 +1,11 @@
 //! One server within one client's session: the connection, the definitions it shows now, the calls under way.
 //! A call reaches the server only with a recorded permit, and only if its definition is the reviewed one.
 
-use super::upstream::{Client, Era, INBOX_MESSAGES_MAX, Inbound, Upstream, UpstreamError};
+use super::upstream::{Client, Era, Host, INBOX_MESSAGES_MAX, Inbound, Upstream, UpstreamError};
 use crate::gate::Gate;
 use crate::inventory::Definition;
 use crate::receipt::{Failed, Output};
+use crate::session::Session;
 use crate::wire::frame::{Extensions, Object, raw};
 use crate::wire::record::{Body, Status};
 use judge::label::Labeled;
@@ -139,7 +140,8 @@ impl Link {
     /// # Errors
     /// [`UpstreamError`].
     pub async fn open(
-        gate: &Gate,
+        gate: &Arc<Gate>,
+        session: &Session,
         server: &str,
         client: &Client,
         prefer: Era,
@@ -150,7 +152,13 @@ impl Link {
             .get(server)
             .ok_or_else(|| UpstreamError::Refused("it is not configured".into()))?;
         let (inbox, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
-        let upstream = Upstream::connect(server, configured, &gate.place, client, prefer, inbox).await?;
+        let host = Host {
+            gate: gate.clone(),
+            session: session.id().to_owned(),
+            principal: session.principal().clone(),
+        };
+        let upstream =
+            Upstream::connect(server, configured, &gate.place, Some(&host), client, prefer, inbox).await?;
         if let Some(layers) = upstream.layers() {
             gate.history.note(None, Body::Confined { server: server.to_owned(), how: layers.into() });
         }

@@ -1,14 +1,16 @@
 //! A server that is a program of ours: JSON-RPC lines on its standard streams, its errors in the log.
 //! It runs confined unless the operator switched that off, and it dies with the connection.
 
-use super::{Inbound, UpstreamError, related};
+use super::{Host, Inbound, UpstreamError, related};
+use crate::adapters::egress;
 use crate::config::confine::Site;
 use crate::config::{Place, Server};
+use crate::secrets::Secrets;
 use crate::wire::frame::{FRAME_BYTES_MAX, Kind, Object};
 use crate::wire::lines::{self, Line as Text};
 use rustix::process::Pid;
-use sandbox::Layers;
 use sandbox::warden::{self, Line, Order};
+use sandbox::{Layers, Network};
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
@@ -42,6 +44,8 @@ pub(super) struct Child {
     _process: tokio::process::Child,
     /// A confined server's life hangs on it.
     _line: Option<Arc<Line>>,
+    /// Its way to the network, where it has one.
+    _exit: Option<egress::Open>,
     /// The layers that hold for it.
     pub(super) layers: Option<Layers>,
 }
@@ -51,6 +55,7 @@ struct Started {
     process: tokio::process::Child,
     line: Option<Arc<Line>>,
     layers: Option<Layers>,
+    exit: Option<egress::Open>,
 }
 
 struct Shared {
@@ -66,12 +71,13 @@ impl Child {
         command: &[String],
         server: &Server,
         place: &Place,
+        owner: Option<&Host>,
         inbox: mpsc::Sender<Inbound>,
     ) -> Result<Self, UpstreamError> {
         let (program, arguments) =
             command.split_first().ok_or_else(|| UpstreamError::Broken("its command is empty".into()))?;
-        let Started { mut process, line, layers } = if server.sandbox.enabled {
-            confined(name, command, server, place).await?
+        let Started { mut process, line, layers, exit } = if server.sandbox.enabled {
+            confined(name, command, server, place, owner).await?
         } else {
             unconfined(program, arguments, server, place.project())?
         };
@@ -80,9 +86,11 @@ impl Child {
         let stderr = process.stderr.take().expect("stderr was asked to be a pipe");
         let group = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let shared = Arc::new(Shared { waiting: Mutex::default(), alive: AtomicBool::new(true), group });
-        tokio::spawn(read(stdout, shared.clone(), inbox));
-        tokio::spawn(log(stderr, program.clone()));
-        Ok(Self { stdin: tokio::sync::Mutex::new(stdin), shared, _process: process, _line: line, layers })
+        let secrets = owner.map(|host| host.gate.secrets.clone());
+        tokio::spawn(read(stdout, shared.clone(), inbox, secrets.clone()));
+        tokio::spawn(log(stderr, program.clone(), secrets));
+        let stdin = tokio::sync::Mutex::new(stdin);
+        Ok(Self { stdin, shared, _process: process, _line: line, _exit: exit, layers })
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -152,7 +160,7 @@ fn unconfined(
         .process_group(0)
         .spawn()
         .map_err(UpstreamError::Start)?;
-    Ok(Started { process, line: None, layers: None })
+    Ok(Started { process, line: None, layers: None, exit: None })
 }
 
 /// A process behind a wall, with a home of its own that it finds again.
@@ -161,23 +169,33 @@ async fn confined(
     command: &[String],
     server: &Server,
     place: &Place,
+    owner: Option<&Host>,
 ) -> Result<Started, UpstreamError> {
     let refuse = |why: String| UpstreamError::Unconfined(why);
     let home = place.home_of(name);
     place.make_private(&home).map_err(|error| refuse(error.to_string()))?;
-    let hidden = [place.config.clone(), place.state.clone()];
+    let hidden = place.hidden();
     let site = Site {
         workspace: place.project(),
         home: Some(&home),
         overlay: &place.overlay(name),
         hidden: &hidden,
     };
-    let profile = server.sandbox.profile(site, command, &server.env).map_err(refuse)?;
+    let mut profile = server.sandbox.profile(site, command, &server.env).map_err(refuse)?;
     for path in server.sandbox.unseen(&profile, command) {
         tracing::warn!(
             "server `{name}` names {path}, which it cannot see; add it to `read` or `write` of [server.{name}.sandbox]"
         );
     }
+    let exit = match owner {
+        Some(host) => host.exit(name, &server.sandbox, &mut profile).await.map_err(refuse)?,
+        // Nobody answers for what it would do there.
+        None if profile.network == Network::Captured => {
+            profile.network = Network::None;
+            None
+        }
+        None => None,
+    };
     let network = profile.network;
     let order = Order {
         command: sandbox::Command {
@@ -205,7 +223,11 @@ async fn confined(
         .map_err(|_| UpstreamError::Silent(WALL_SECONDS_MAX))?
         .map_err(|_| UpstreamError::Gone)?
         .map_err(refuse)?;
-    Ok(Started { process, line: Some(line), layers: Some(standing.layers) })
+    let exit = match (exit, standing.sockets) {
+        (Some(exit), Some(sockets)) => Some(exit.open(sockets).map_err(refuse)?),
+        _ => None,
+    };
+    Ok(Started { process, line: Some(line), layers: Some(standing.layers), exit })
 }
 
 struct Forget<'a> {
@@ -234,7 +256,12 @@ impl Shared {
     }
 }
 
-async fn read(stdout: impl AsyncRead + Unpin, shared: Arc<Shared>, inbox: mpsc::Sender<Inbound>) {
+async fn read(
+    stdout: impl AsyncRead + Unpin,
+    shared: Arc<Shared>,
+    inbox: mpsc::Sender<Inbound>,
+    secrets: Option<Arc<Secrets>>,
+) {
     let mut reader = BufReader::with_capacity(64 * 1024, stdout);
     loop {
         let line = match lines::next(&mut reader, FRAME_BYTES_MAX).await {
@@ -244,6 +271,13 @@ async fn read(stdout: impl AsyncRead + Unpin, shared: Arc<Shared>, inbox: mpsc::
                 continue;
             }
             Ok(Text::End) | Err(_) => break,
+        };
+        let line = match cleaned(line, secrets.as_deref()) {
+            Ok(line) => line,
+            Err(why) => {
+                tracing::error!("what a server said was withheld: {why}");
+                break;
+            }
         };
         let message =
             match Object::parse(&line).and_then(|message| message.kind().map(|kind| (message, kind))) {
@@ -276,13 +310,23 @@ async fn read(stdout: impl AsyncRead + Unpin, shared: Arc<Shared>, inbox: mpsc::
     shared.end();
 }
 
-async fn log(stderr: impl AsyncRead + Unpin, program: String) {
+/// A line without values, where there is somebody who knows them.
+fn cleaned(line: Vec<u8>, secrets: Option<&Secrets>) -> Result<Vec<u8>, String> {
+    match secrets {
+        Some(secrets) => secrets.clean(line),
+        None => Ok(line),
+    }
+}
+
+async fn log(stderr: impl AsyncRead + Unpin, program: String, secrets: Option<Arc<Secrets>>) {
     let mut reader = BufReader::new(stderr);
     let mut kept = 0;
     loop {
         match lines::next(&mut reader, ERROR_LINE_BYTES_MAX).await {
             Ok(Text::Whole(line)) if kept < ERROR_LINES_MAX => {
                 kept += 1;
+                let line = cleaned(line, secrets.as_deref());
+                let line = line.unwrap_or_else(|why| format!("[withheld: {why}]").into_bytes());
                 tracing::info!(target: "server", "{program}: {}", String::from_utf8_lossy(&line).escape_debug());
             }
             // A flood is read and thrown away, so that the server is never blocked by it.

@@ -4,8 +4,12 @@
 mod child;
 mod remote;
 
-use crate::config::{Place, Reach, Server};
+use crate::adapters::egress;
+use crate::config::{Confinement, Place, Reach, Server};
+use crate::gate::Gate;
+use crate::session::Session;
 use crate::wire::frame::{self, Extensions, Object, raw};
+use judge::request::Principal;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -164,6 +168,32 @@ impl UpstreamError {
     }
 }
 
+/// The session and gate that a server's program runs for: who answers for what it does on the network. A program that is only
+/// looked at has none.
+pub struct Host {
+    /// The gate.
+    pub gate: Arc<Gate>,
+    /// The session's name in the journal.
+    pub session: String,
+    /// Who acts.
+    pub principal: Principal,
+}
+
+impl Host {
+    /// The way out for the program of server `name`, prepared in its `profile`.
+    async fn exit(
+        &self,
+        name: &str,
+        settings: &Confinement,
+        profile: &mut sandbox::Profile,
+    ) -> Result<Option<egress::Prepared>, String> {
+        let phase = &self.gate.config.gate.phase;
+        let session = Session::named(self.session.clone(), self.principal.clone(), "egress", phase);
+        let owner = egress::Owner { session, from: format!("server {name}") };
+        egress::Prepared::prepare(&self.gate, owner, settings, profile).await
+    }
+}
+
 /// A connection to one server.
 pub struct Upstream {
     wire: Arc<Wire>,
@@ -178,7 +208,7 @@ enum Wire {
 }
 
 impl Upstream {
-    /// Connects to `server`, which is configured as `name`, on behalf of `client`, in the era it `prefer`s where the server speaks both.
+    /// Connects to `server`, which is configured as `name` and runs at `host` if it is a program, on behalf of `client`, in the era it `prefer`s where the server speaks both.
     /// What the server sends by itself goes to `inbox`.
     ///
     /// # Errors
@@ -187,6 +217,7 @@ impl Upstream {
         name: &str,
         server: &Server,
         place: &Place,
+        host: Option<&Host>,
         client: &Client,
         prefer: Era,
         inbox: mpsc::Sender<Inbound>,
@@ -203,9 +234,11 @@ impl Upstream {
                 Some(live) => live,
                 None => match reach {
                     Reach::Command(command) => Wire::Child(Box::new(
-                        child::Child::start(name, command, server, place, inbox.clone()).await?,
+                        child::Child::start(name, command, server, place, host, inbox.clone()).await?,
                     )),
-                    Reach::Url(url) => Wire::Remote(remote::Remote::new(url, server, inbox.clone())?),
+                    Reach::Url(url) => {
+                        Wire::Remote(remote::Remote::new(url, server, host, inbox.clone()).await?)
+                    }
                 },
             };
             match greet(&live, era, client, attempt).await {

@@ -1,18 +1,21 @@
 //! A server behind an URL: Streamable HTTP, with a session in the legacy era and without one in the modern.
 //! Redirects are not followed and proxies from the environment are not used: the address judged is the address called.
 
-use super::{Era, Inbound, MODERN, UpstreamError};
+use super::{Era, Host, Inbound, MODERN, UpstreamError};
 use crate::config::Server;
+use crate::secrets::Secrets;
 use crate::wire::frame::{FRAME_BYTES_MAX, Kind, Object};
 use crate::wire::sse;
 use base64::Engine;
 use futures_util::StreamExt;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Uri};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use vault::{Destination, Wallet};
 
 /// How long a TCP and TLS connection may take, in seconds.
 const CONNECT_SECONDS_MAX: u64 = 10;
@@ -27,10 +30,19 @@ pub(super) struct Remote {
     listener: Mutex<Option<AbortHandle>>,
 }
 
+/// The gate's own wallet for one server: it puts values in where they are bound, and takes them out of what comes back.
+struct Credentials {
+    wallet: Wallet,
+    secrets: Arc<Secrets>,
+    to: Destination,
+}
+
 struct Shared {
     http: reqwest::Client,
-    url: String,
+    url: Uri,
+    /// Sent with every request; secrets in it by their placeholders.
     fixed: HeaderMap,
+    credentials: Option<Credentials>,
     session: Mutex<Session>,
     alive: AtomicBool,
     inbox: mpsc::Sender<Inbound>,
@@ -43,24 +55,44 @@ struct Session {
 }
 
 impl Remote {
-    /// A client of `url` that sends the headers `server` gives it.
-    pub(super) fn new(
+    /// A client of `url` that sends the headers `server` gives it, for `host` if somebody answers for it.
+    pub(super) async fn new(
         url: &str,
         server: &Server,
+        host: Option<&Host>,
         inbox: mpsc::Sender<Inbound>,
     ) -> Result<Self, UpstreamError> {
         let broken = |why: String| UpstreamError::Broken(why);
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|error| broken(error.to_string()))?;
+            .tcp_nodelay(true);
+        for file in host.iter().flat_map(|host| &host.gate.config.gate.authorities) {
+            let unusable = |error: &dyn std::fmt::Display| broken(format!("{}: {error}", file.display()));
+            let pem = std::fs::read(file).map_err(|error| unusable(&error))?;
+            for certificate in
+                reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(&error))?
+            {
+                http = http.add_root_certificate(certificate);
+            }
+        }
+        let http = http.build().map_err(|error| broken(error.to_string()))?;
+        let uri: Uri = url.parse().map_err(|_| broken("its `url` is none".to_owned()))?;
+        let credentials = match host {
+            Some(host) => Some(Credentials::new(&host.gate.secrets, server, &uri).await.map_err(broken)?),
+            None => None,
+        };
         let mut fixed = HeaderMap::new();
         for (name, value) in &server.headers {
             let name = HeaderName::try_from(name)
                 .map_err(|_| broken(format!("header name `{name}` is not usable")))?;
+            let value = match &credentials {
+                Some(credentials) => {
+                    credentials.wallet.fill(value).map_err(|error| broken(error.to_string()))?
+                }
+                None => value.clone(),
+            };
             let mut value = HeaderValue::try_from(value)
                 .map_err(|_| broken(format!("the value of header `{name}` is not usable")))?;
             value.set_sensitive(true);
@@ -68,8 +100,9 @@ impl Remote {
         }
         let shared = Shared {
             http,
-            url: url.to_owned(),
+            url: uri,
             fixed,
+            credentials,
             session: Mutex::default(),
             alive: AtomicBool::new(true),
             inbox,
@@ -130,6 +163,16 @@ impl Remote {
     }
 }
 
+impl Credentials {
+    async fn new(secrets: &Arc<Secrets>, server: &Server, url: &Uri) -> Result<Self, String> {
+        let wallet = secrets.own_wallet(server.headers.values()).await?;
+        let is_tls = url.scheme_str() == Some("https");
+        let port = url.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        let to = Destination::new(url.host().unwrap_or_default(), port, is_tls);
+        Ok(Self { wallet, secrets: secrets.clone(), to })
+    }
+}
+
 impl Drop for Remote {
     fn drop(&mut self) {
         if let Some(listener) = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -141,7 +184,8 @@ impl Drop for Remote {
         {
             let shared = self.shared.clone();
             runtime.spawn(async move {
-                let goodbye = shared.http.delete(&shared.url).headers(shared.headers(HeaderMap::new()));
+                let Ok(headers) = shared.dressed(Method::DELETE, HeaderMap::new()).await else { return };
+                let goodbye = shared.http.delete(shared.url.to_string()).headers(headers);
                 drop(goodbye.timeout(Duration::from_secs(CONNECT_SECONDS_MAX)).send().await);
             });
         }
@@ -164,10 +208,29 @@ impl Shared {
         headers
     }
 
+    /// The headers of one request, with values in place of placeholders where they are bound.
+    async fn dressed(&self, method: Method, extra: HeaderMap) -> Result<HeaderMap, UpstreamError> {
+        let headers = self.headers(extra);
+        let Some(Credentials { wallet, to, .. }) = &self.credentials else { return Ok(headers) };
+        let request = http::Request::builder().method(method).uri(self.url.clone()).body(());
+        let (mut head, ()) = request.map_err(|error| UpstreamError::Broken(error.to_string()))?.into_parts();
+        head.headers = headers;
+        wallet.inject(to, &mut head).await.map_err(|misuse| UpstreamError::Refused(misuse.to_string()))?;
+        Ok(head.headers)
+    }
+
+    /// What came, without values.
+    fn cleaned(&self, body: Vec<u8>) -> Result<Vec<u8>, UpstreamError> {
+        match &self.credentials {
+            Some(credentials) => credentials.secrets.clean(body).map_err(UpstreamError::Refused),
+            None => Ok(body),
+        }
+    }
+
     async fn post(&self, message: &Object, extra: HeaderMap) -> Result<reqwest::Response, UpstreamError> {
         self.http
-            .post(&self.url)
-            .headers(self.headers(extra))
+            .post(self.url.to_string())
+            .headers(self.dressed(Method::POST, extra).await?)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json, text/event-stream")
             .body(message.to_raw().get().to_owned())
@@ -196,7 +259,7 @@ impl Shared {
         if kind.starts_with("text/event-stream") && status == 200 {
             return self.answer_in_stream(id, response).await;
         }
-        let body = read(response).await?;
+        let body = self.cleaned(read(response).await?)?;
         match Object::parse(&body) {
             // An error that does not name its request can only be about this one.
             Ok(answer) if answer.get("error").is_some() => Ok(answer),
@@ -229,8 +292,8 @@ impl Shared {
     }
 
     async fn get(&self, extra: HeaderMap) -> Result<reqwest::Response, UpstreamError> {
-        let request =
-            self.http.get(&self.url).headers(self.headers(extra)).header(ACCEPT, "text/event-stream");
+        let request = self.http.get(self.url.to_string()).headers(self.dressed(Method::GET, extra).await?);
+        let request = request.header(ACCEPT, "text/event-stream");
         let response = request.send().await.map_err(unreachable)?;
         match response.status().as_u16() {
             200 => Ok(response),
@@ -262,7 +325,8 @@ impl Shared {
                 if event.data.is_empty() {
                     continue;
                 }
-                let message = match Object::parse(&event.data)
+                let data = self.cleaned(event.data)?;
+                let message = match Object::parse(&data)
                     .and_then(|message| message.kind().map(|kind| (message, kind)))
                 {
                     Ok(found) => found,

@@ -1,6 +1,8 @@
 //! Decides what may leave the gate towards the agent or the journal, and in which form.
 //! What is over a limit is withheld whole and said so; nothing is ever cut and passed on.
 
+pub mod known;
+
 use crate::label::Labeled;
 use crate::request::tree::Tree;
 use crate::tool::ToolName;

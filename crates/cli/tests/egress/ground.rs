@@ -1,0 +1,209 @@
+//! A project with a secret, a hostile upstream, and commands behind the wall that may reach it. Nothing here judges.
+
+use crate::common::{Ran, finish};
+use crate::upstream::Upstream;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+/// What must never be seen inside. Lowercase, so that no protocol's folding of case hides it.
+pub(crate) const CANARY: &str = "ghp_canary7f3a9c0d5e8b2146af90";
+
+/// The interpreter itself, not what a version manager puts before it.
+pub(crate) static PYTHON: LazyLock<String> = LazyLock::new(|| {
+    let found = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+    found.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+});
+
+pub(crate) struct Ground {
+    folder: tempfile::TempDir,
+    pub(crate) upstream: Upstream,
+}
+
+impl Ground {
+    /// A project whose secret `github` may go to `/repos/*` of `api.example.test`.
+    pub(crate) fn new() -> Self {
+        let upstream = Upstream::open();
+        let text = format!(
+            "[secret.github]\n[[secret.github.use]]\nhost = \"api.example.test:{}\"\npaths = [\"/repos/*\"]\n",
+            upstream.port
+        );
+        let ground = Self::configured(upstream, &text);
+        let ran = ground.run(&["secret", "set", "github"], CANARY.as_bytes());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ground
+    }
+
+    /// A project with this configuration and no secret stored.
+    pub(crate) fn configured(upstream: Upstream, text: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("bw").tempdir().expect("a folder for the test");
+        let ground = Self { folder, upstream };
+        for made in [ground.project().join(".bailiwick"), ground.home(), ground.path("user")] {
+            std::fs::create_dir_all(made).expect("a fresh folder");
+        }
+        std::fs::write(ground.path("authority.pem"), &ground.upstream.authority).expect("a file");
+        ground.configure(text);
+        ground
+    }
+
+    pub(crate) fn configure(&self, text: &str) {
+        std::fs::write(self.project().join(".bailiwick/bailiwick.toml"), text).expect("the configuration");
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+    pub(crate) fn project(&self) -> PathBuf {
+        self.path("project")
+    }
+    pub(crate) fn state(&self) -> PathBuf {
+        self.path("state")
+    }
+    pub(crate) fn home(&self) -> PathBuf {
+        self.path("home")
+    }
+
+    pub(crate) fn bailiwick(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bailiwick"));
+        command
+            .current_dir(self.project())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.home())
+            .env("XDG_DATA_HOME", self.path("user"))
+            .env("BAILIWICK_LOG", "trace")
+            .arg("--state")
+            .arg(self.state());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str], input: &[u8]) -> Ran {
+        finish(self.bailiwick().args(args), input)
+    }
+
+    /// The place `api.example.test` as options.
+    pub(crate) fn api(&self) -> Vec<String> {
+        self.places(&[&format!("api.example.test:{}", self.upstream.port)])
+    }
+
+    /// These places, at loopback.
+    pub(crate) fn places(&self, places: &[&str]) -> Vec<String> {
+        let mut args = Vec::new();
+        for place in places {
+            args.extend(["--allow".to_owned(), (*place).to_owned()]);
+        }
+        for (option, value) in [("--private", "127.0.0.0/8"), ("--address", "127.0.0.1")] {
+            args.extend([option.to_owned(), value.to_owned()]);
+        }
+        args
+    }
+
+    /// A command behind the wall, with the secret's placeholder in `TOKEN`.
+    pub(crate) fn sandbox(&self, options: &[String], command: &[&str]) -> Command {
+        let mut sandbox = self.bailiwick();
+        sandbox.arg("sandbox").args(options).arg("--authority").arg(self.path("authority.pem"));
+        for (name, value) in [
+            ("PORT", self.upstream.port),
+            ("PLAIN", self.upstream.plain),
+            ("RAW", self.upstream.raw),
+            ("SECOND", self.upstream.second),
+        ] {
+            sandbox.arg("--env").arg(format!("{name}={value}"));
+        }
+        sandbox.args(["--env", &format!("PY={}", *PYTHON), "--"]).args(command);
+        sandbox
+    }
+
+    /// A script behind the wall that may reach the API and has the secret's placeholder.
+    pub(crate) fn with_token(&self, options: &[String], script: &str) -> Ran {
+        let token = ["--env".to_owned(), "TOKEN=${secret:github}".to_owned()];
+        self.inside(&[options, &token].concat(), script)
+    }
+
+    pub(crate) fn inside(&self, options: &[String], script: &str) -> Ran {
+        finish(&mut self.sandbox(options, &["sh", "-c", script]), b"")
+    }
+
+    /// A Python script behind the wall.
+    pub(crate) fn python(&self, options: &[String], script: &str) -> Ran {
+        std::fs::write(self.project().join("probe.py"), script).expect("a script");
+        self.with_token(options, "exec \"$PY\" probe.py")
+    }
+
+    /// The records of all runs so far, oldest first in each.
+    pub(crate) fn journal(&self) -> Vec<Value> {
+        let runs = std::fs::read_dir(self.state().join("runs")).map(|all| all.flatten().collect::<Vec<_>>());
+        let mut records = Vec::new();
+        for run in runs.unwrap_or_default() {
+            let mut show = Command::new(env!("CARGO_BIN_EXE_bailiwick"));
+            show.current_dir(self.project())
+                .arg("--state")
+                .arg(run.path().join("state"))
+                .args(["journal", "show", "--json"]);
+            let ran = finish(&mut show, b"");
+            let shown: Vec<Value> =
+                serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+            records.extend(shown);
+        }
+        records
+    }
+
+    /// The alerts in the journal, as text.
+    pub(crate) fn alerts(&self) -> Vec<String> {
+        let records = self.journal();
+        records.iter().filter(|record| record["kind"] == "alert").map(ToString::to_string).collect()
+    }
+}
+
+/// Files below `folder` that hold one of `needles`.
+pub(crate) fn found_in(folder: &Path, needles: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() {
+            found.extend(found_in(&entry.path(), needles));
+        } else if kind.is_file() {
+            let bytes = std::fs::read(entry.path()).unwrap_or_default();
+            let holds = |needle: &&str| bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
+            if needles.iter().any(|needle| holds(&needle)) {
+                found.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// Whether a program is there.
+pub(crate) fn there(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+}
+
+/// The value, in every spelling that somebody could read at once.
+pub(crate) fn spellings(value: &str) -> Vec<String> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let percent: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let escaped: String = value.chars().map(|char| format!("\\u{:04x}", u32::from(char))).collect();
+    let spread: String = value.chars().flat_map(|char| [char, '\u{200b}']).collect();
+    // Without the ends, which depend on what is around them.
+    let shifted = |before: &str| {
+        let text = STANDARD_NO_PAD.encode(format!("{before}{value}"));
+        text[4..text.len() - 4].to_owned()
+    };
+    let twice = STANDARD_NO_PAD.encode(base64::engine::general_purpose::STANDARD.encode(value));
+    vec![
+        value.to_owned(),
+        hex.to_uppercase(),
+        hex,
+        percent,
+        escaped,
+        spread,
+        shifted(""),
+        shifted("x"),
+        shifted("xx"),
+        twice[4..twice.len() - 8].to_owned(),
+    ]
+}

@@ -1,0 +1,145 @@
+//! The explicit proxy: HTTP CONNECT, HTTP requests in absolute form, and SOCKS5. Every one of them ends in the same
+//! question as a captured connection; what differs is that the answer can be read.
+
+use crate::capture::{self, Io};
+use crate::exit::{Exit, Line, Scope};
+use crate::http::body::Body;
+use crate::http::{BUFFER_BYTES_MAX, Reply, judged};
+use crate::name::{self, NameError};
+use crate::socks;
+use ::http::header::{self, HeaderMap, HeaderValue};
+use ::http::uri::Scheme;
+use ::http::{Method, Request, Response, StatusCode};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// What a client of the proxy must show. Has no `Debug`.
+pub struct Token(Vec<u8>);
+
+impl Token {
+    /// The token as it is shown: as a Bearer token, or as the password of Basic or SOCKS5.
+    #[must_use]
+    pub fn new(token: impl Into<Vec<u8>>) -> Self {
+        Self(token.into())
+    }
+
+    pub(crate) fn is_shown(&self, shown: &[u8]) -> bool {
+        !self.0.is_empty() && verify_slices_are_equal(&self.0, shown).is_ok()
+    }
+
+    fn is_in(&self, headers: &HeaderMap) -> bool {
+        let Some(value) = headers.get(header::PROXY_AUTHORIZATION) else { return false };
+        let Some(space) = value.as_bytes().iter().position(|byte| *byte == b' ') else { return false };
+        let (scheme, rest) = value.as_bytes().split_at(space);
+        let credentials = rest.trim_ascii();
+        match scheme.to_ascii_lowercase().as_slice() {
+            b"bearer" => self.is_shown(credentials),
+            b"basic" => STANDARD.decode(credentials).is_ok_and(|pair| {
+                let colon = pair.iter().position(|byte| *byte == b':');
+                colon.is_some_and(|colon| self.is_shown(&pair[colon + 1..]))
+            }),
+            _ => false,
+        }
+    }
+}
+
+/// Serves one connection to the proxy.
+pub(crate) async fn enter(exit: Arc<Exit>, scope: Scope, stream: TcpStream, token: Option<Arc<Token>>) {
+    let mut first = [0];
+    match timeout(exit.limits.head_wait, stream.peek(&mut first)).await {
+        Ok(Ok(1)) => {}
+        _ => return,
+    }
+    if first == [socks::VERSION] {
+        let mut stream = stream;
+        let greeted =
+            timeout(exit.limits.hello_wait, socks::greet(&exit, &mut stream, token.as_deref())).await;
+        if let Ok(Ok((name, port))) = greeted {
+            capture::carry(Line { exit, scope, name, port }, stream).await;
+        }
+        return;
+    }
+    serve_http(exit, scope, stream, token).await;
+}
+
+async fn serve_http(exit: Arc<Exit>, scope: Scope, io: impl Io, token: Option<Arc<Token>>) {
+    let head_wait = exit.limits.head_wait;
+    let service = service_fn(move |request| {
+        let (exit, scope, token) = (exit.clone(), scope.clone(), token.clone());
+        async move {
+            let answered = answer(exit, scope, token.as_deref(), request).await;
+            Ok::<_, Infallible>(answered.unwrap_or_else(Reply::response))
+        }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_wait)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "proxy");
+    }
+}
+
+async fn answer(
+    exit: Arc<Exit>,
+    scope: Scope,
+    token: Option<&Token>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Reply> {
+    if token.is_some_and(|token| !token.is_in(request.headers())) {
+        exit.refuse(None, None, "the proxy was not shown its token");
+        let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        let mut response = Reply { status, ..Reply::denied("this proxy wants its token") }.response();
+        let challenge = HeaderValue::from_static("Basic realm=\"bailiwick\"");
+        response.headers_mut().insert(header::PROXY_AUTHENTICATE, challenge);
+        return Ok(response);
+    }
+    let is_connect = *request.method() == Method::CONNECT;
+    let Some(authority) = request.uri().authority() else {
+        return Err(Reply::malformed(
+            "this is a proxy: use CONNECT, or a request with an absolute http:// target",
+        ));
+    };
+    let text = authority.as_str().to_owned();
+    let refuse = |why: String| {
+        exit.refuse(Some(name::shown(text.as_bytes())), None, why.clone());
+        Reply::denied(why)
+    };
+    let (name, port) = name::parse_authority(&text).map_err(|error| match error {
+        NameError::Address => refuse(format!("{}: {error}", name::shown(text.as_bytes()))),
+        _ => Reply::malformed(refuse(error.to_string()).why),
+    })?;
+    if !is_connect {
+        if request.uri().scheme() != Some(&Scheme::HTTP) {
+            return Err(refuse("only http:// targets are forwarded; use CONNECT for https".to_owned()));
+        }
+        let line = Line { exit: exit.clone(), scope, name, port: port.unwrap_or(80) };
+        return Ok(judged::answer(line, false, request).await);
+    }
+    let Some(port) = port else { return Err(Reply::malformed("CONNECT needs a port")) };
+    let line = Line { exit: exit.clone(), scope, name, port };
+    if line.exit.authority.route(&line.name, port).is_none() {
+        let why = format!("{}:{port} is not granted", line.name);
+        line.refuse(why.clone());
+        return Err(Reply::denied(why));
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    line.scope.clone().spawn(async move {
+        if let Ok(io) = upgraded.await {
+            capture::carry(line, TokioIo::new(io)).await;
+        }
+    });
+    Ok(Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync()))
+}

@@ -1,0 +1,261 @@
+//! One admitted request or connection until it ends: credentials go in where they are bound, what comes back is searched
+//! for them, and what it cost is counted. Its receipt is closed whatever happens.
+
+use super::alerts::Alerts;
+use crate::receipt::Receipt;
+use crate::wire::record::Status;
+use egress::{Ended, Exchange, Refused, Rewrite};
+use http::request::Parts;
+use http::{HeaderMap, response};
+use judge::filter::known::{Known, Replace, Stream};
+use judge::permit::{Permit, Recorded};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use vault::{BodyPass, Destination, Used, Wallet};
+
+/// Requests of one sandbox that are remembered at once, whatever its settings allow.
+const REQUESTS_REMEMBERED_MAX: usize = 100_000;
+const MINUTE: Duration = Duration::from_secs(60);
+/// One mebibyte, in bytes.
+const MIB: u64 = 1 << 20;
+
+/// What one sandbox may still spend on the network.
+pub(super) struct Budget {
+    per_minute_max: Option<usize>,
+    bytes_max: Option<u64>,
+    recent: Mutex<VecDeque<Instant>>,
+    bytes: AtomicU64,
+}
+
+impl Budget {
+    pub(super) fn new(requests_per_minute: Option<u32>, mib: Option<u64>) -> Self {
+        Self {
+            per_minute_max: requests_per_minute.map(|most| most as usize),
+            bytes_max: mib.map(|mib| mib.saturating_mul(MIB)),
+            recent: Mutex::default(),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts one request.
+    ///
+    /// # Errors
+    /// There were as many as there may be.
+    pub(super) fn request(&self) -> Result<(), String> {
+        self.bytes(0)?;
+        let Some(most) = self.per_minute_max.map(|most| most.min(REQUESTS_REMEMBERED_MAX)) else {
+            return Ok(());
+        };
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        while recent.front().is_some_and(|at| at.elapsed() > MINUTE) {
+            recent.pop_front();
+        }
+        if recent.len() >= most {
+            return Err(format!("this sandbox made its {most} requests of this minute; wait"));
+        }
+        recent.push_back(Instant::now());
+        Ok(())
+    }
+
+    /// Counts `more` bytes.
+    fn bytes(&self, more: u64) -> Result<(), String> {
+        let spent = self.bytes.fetch_add(more, Ordering::Relaxed).saturating_add(more);
+        match self.bytes_max {
+            Some(most) if spent > most => {
+                Err(format!("this sandbox has used up its {} MiB of network", most / MIB))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Leave for one request or connection.
+pub(super) struct Passage {
+    receipt: Option<Receipt>,
+    budget: Arc<Budget>,
+    wallet: Arc<Wallet>,
+    alerts: Arc<Alerts>,
+    to: String,
+    used: Option<Used>,
+    outgoing: Option<BodyPass>,
+    /// What must not come in; the same for head, body and trailers of one answer.
+    known: Option<Known>,
+    status: Status,
+    refused: String,
+}
+
+impl Passage {
+    pub(super) fn new(
+        receipt: Receipt,
+        budget: Arc<Budget>,
+        wallet: Arc<Wallet>,
+        alerts: Arc<Alerts>,
+    ) -> Self {
+        Self {
+            receipt: Some(receipt),
+            budget,
+            wallet,
+            alerts,
+            to: String::new(),
+            used: None,
+            outgoing: None,
+            known: None,
+            status: Status::Ok,
+            refused: String::new(),
+        }
+    }
+
+    /// Puts credentials into the head of a request to `to`, where they are bound. The permit is spent by this.
+    ///
+    /// # Errors
+    /// A placeholder where it is not bound; nothing goes out then.
+    pub(super) async fn dressed(
+        mut self,
+        permit: Permit<Recorded>,
+        to: Destination,
+        mut head: Parts,
+        known: impl FnOnce() -> Result<Option<Known>, Refused>,
+    ) -> Result<(Parts, Self), Refused> {
+        drop(permit);
+        self.to = format!("{}:{}", to.host(), to.port());
+        match self.wallet.inject(&to, &mut head).await {
+            Ok(used) => {
+                self.outgoing = self.wallet.body(&used, &head.headers);
+                self.used = Some(used);
+                // After the values were fetched: what was never held cannot come back.
+                self.known = known()?;
+                Ok((head, self))
+            }
+            Err(misuse) => {
+                let why = misuse.to_string();
+                self.alerts.raise("secret-misuse", &format!("{}: {why}", self.to));
+                self.close(Status::Failed, &why);
+                Err(Refused(why))
+            }
+        }
+    }
+
+    fn close(&mut self, status: Status, detail: &str) {
+        if let Some(receipt) = self.receipt.take() {
+            receipt.close(status, detail, b"");
+        }
+    }
+}
+
+impl Exchange for Passage {
+    fn outgoing(&mut self) -> Option<Box<dyn Rewrite>> {
+        let pass = self.outgoing.take()?;
+        Some(Box::new(Out { pass, to: self.to.clone(), alerts: self.alerts.clone() }))
+    }
+
+    fn answered(&mut self, head: &mut response::Parts) -> Result<(), Refused> {
+        if let Some(used) = &self.used {
+            self.wallet.answered(used, head).map_err(|misuse| Refused(misuse.to_string()))?;
+        }
+        if let Some(known) = &self.known {
+            clean(known, &mut head.headers);
+        }
+        Ok(())
+    }
+
+    fn incoming(&mut self) -> Option<Box<dyn Rewrite>> {
+        let known = self.known.as_ref()?;
+        Some(Box::new(In(known.stream(Replace::StandIn))))
+    }
+
+    fn trailers(&mut self, trailers: &mut HeaderMap) {
+        if let Some(known) = &self.known {
+            clean(known, trailers);
+        }
+    }
+
+    fn moved(&mut self, sent_bytes: u64, received_bytes: u64) -> Result<(), Refused> {
+        self.budget.bytes(sent_bytes.saturating_add(received_bytes)).map_err(|why| {
+            self.status = Status::Withheld;
+            self.refused.clone_from(&why);
+            Refused(why)
+        })
+    }
+
+    fn ended(mut self: Box<Self>, how: Ended) {
+        let Ended { status, sent_bytes, received_bytes, address, failure } = how;
+        let mut detail = status.map_or_else(String::new, |status| format!("{status}, "));
+        detail.push_str(&format!("{sent_bytes} bytes out, {received_bytes} bytes in"));
+        if let Some(address) = address {
+            detail.push_str(&format!(", at {address}"));
+        }
+        let ended = match (&failure, self.status) {
+            (None, status) => status,
+            (Some(_), Status::Ok) => Status::Failed,
+            (Some(_), status) => status,
+        };
+        for why in failure.iter().chain(Some(&self.refused).filter(|why| !why.is_empty())) {
+            detail.push_str("; ");
+            detail.push_str(why);
+        }
+        self.close(ended, &detail);
+    }
+}
+
+/// Fields without what must not come in; one whose name is such is left out.
+fn clean(known: &Known, fields: &mut HeaderMap) {
+    let tells =
+        |name: &&http::HeaderName| !known.redact(name.as_str().as_bytes(), Replace::StandIn).1.is_empty();
+    let telling: Vec<http::HeaderName> = fields.keys().filter(tells).cloned().collect();
+    for name in telling {
+        fields.remove(name);
+    }
+    for value in fields.values_mut() {
+        let (cleaned, findings) = known.redact(value.as_bytes(), Replace::StandIn);
+        if !findings.is_empty() {
+            // What stands in for a value was in a header field before, or is plain text.
+            *value = http::HeaderValue::from_bytes(&cleaned)
+                .unwrap_or_else(|_| http::HeaderValue::from_static("withheld"));
+        }
+    }
+}
+
+/// What goes out: placeholders become values where they are bound, and end everything elsewhere.
+struct Out {
+    pass: BodyPass,
+    to: String,
+    alerts: Arc<Alerts>,
+}
+
+impl Out {
+    fn refuse(&self, misuse: &vault::Misuse) -> Refused {
+        self.alerts.raise("secret-misuse", &format!("{}: {misuse}", self.to));
+        Refused(misuse.to_string())
+    }
+}
+
+impl Rewrite for Out {
+    fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
+        self.pass.push(chunk, out).map_err(|misuse| self.refuse(&misuse))
+    }
+    fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), Refused> {
+        self.pass.flush(out).map_err(|misuse| self.refuse(&misuse))
+    }
+    fn keeps_length(&self) -> bool {
+        self.pass.keeps_length()
+    }
+}
+
+/// What comes in: values that were put in are taken out again.
+struct In(Stream);
+
+impl Rewrite for In {
+    fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
+        self.0.push(chunk, out);
+        Ok(())
+    }
+    fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), Refused> {
+        self.0.flush(out);
+        Ok(())
+    }
+    fn keeps_length(&self) -> bool {
+        true
+    }
+}

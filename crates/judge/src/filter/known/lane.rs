@@ -1,0 +1,182 @@
+//! One compacted view of a text (only its letters and digits, say), searched for patterns as it grows.
+//! It never decides what to do with a hit and never keeps more than the bytes a match may still need.
+
+use super::Form;
+use super::index::{Index, Range, WINDOW_BYTES};
+use super::place::{Places, Span};
+
+/// Searched bytes kept before they are moved out.
+const KEPT_BYTES_MAX: usize = 4096;
+
+/// A pattern found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hit {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) value: u32,
+    pub(super) form: Form,
+    /// Found in something compressed: the rest of its run must go too.
+    pub(super) open: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Begun {
+    at: usize,
+    range: Range,
+}
+
+#[derive(Default)]
+pub(super) struct Lane {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+    filled: usize,
+    searched: usize,
+    begun: Vec<Begun>,
+}
+
+impl Lane {
+    pub(super) fn reset(&mut self) {
+        self.filled = 0;
+        self.searched = 0;
+        self.begun.clear();
+    }
+
+    /// Appends those of `bytes` that `keep` names. Every byte is written, and the end advances only past a kept one: no branch.
+    #[inline]
+    pub(super) fn fill<P: Places>(&mut self, bytes: &[u8], places: P, keep: &[u8; 256]) {
+        self.reserve(bytes.len());
+        let (out, spans) = (&mut self.bytes[self.filled..], &mut self.spans[self.filled..]);
+        let (out, spans) = (&mut out[..bytes.len()], &mut spans[..bytes.len()]);
+        let mut end = 0;
+        for (i, byte) in bytes.iter().enumerate() {
+            out[end] = *byte;
+            spans[end] = places.span(i);
+            end += usize::from(keep[usize::from(*byte)]);
+        }
+        self.filled += end;
+    }
+
+    pub(super) fn push(&mut self, byte: u8, span: Span) {
+        self.reserve(1);
+        self.bytes[self.filled] = byte;
+        self.spans[self.filled] = span;
+        self.filled += 1;
+    }
+
+    fn reserve(&mut self, more: usize) {
+        // One more than asked: the branchless fill writes before it knows whether to keep.
+        let want = self.filled + more + 1;
+        if self.bytes.len() < want {
+            self.bytes.resize(want + 64, 0);
+            self.spans.resize(want + 64, Span::default());
+        }
+    }
+
+    /// What has been appended since the last [`Lane::search`], for readers of runs.
+    pub(super) fn fresh(&self, from: usize) -> (&[u8], &[Span]) {
+        (&self.bytes[from..self.filled], &self.spans[from..self.filled])
+    }
+    pub(super) fn filled(&self) -> usize {
+        self.filled
+    }
+
+    /// Searches what was appended; `scale` is how many input bytes one byte of the view's own text may stand for.
+    pub(super) fn search(&mut self, index: &Index, scale: u64, hits: &mut Vec<Hit>) {
+        let mut begun = std::mem::take(&mut self.begun);
+        begun.retain_mut(|b| self.advance(index, scale, b, hits));
+        if self.filled >= self.searched + WINDOW_BYTES {
+            index.windows(&self.bytes[self.searched..self.filled], |at, range| {
+                let mut new = Begun { at: self.searched + at, range };
+                if self.advance(index, scale, &mut new, hits) {
+                    begun.push(new);
+                }
+            });
+            self.searched = self.filled + 1 - WINDOW_BYTES;
+        }
+        self.begun = begun;
+        self.drop_searched();
+    }
+
+    /// Follows one candidate as far as there is text. Returns whether it may still become a match.
+    fn advance(&self, index: &Index, scale: u64, begun: &mut Begun, hits: &mut Vec<Hit>) -> bool {
+        let Begun { at, range } = begun;
+        loop {
+            while range.low < range.high {
+                let pattern = index.pattern(range.low);
+                if pattern.bytes.len() != range.depth as usize {
+                    break;
+                }
+                let end = *at + pattern.bytes.len();
+                if end > self.filled {
+                    break;
+                }
+                if pattern.is(&self.bytes[*at..end])
+                    && self.gap_bytes(*at, end) <= u64::from(pattern.gap_bytes_max) * scale
+                {
+                    let span = self.spans[*at].until(self.spans[end - 1]);
+                    hits.push(Hit {
+                        start: span.start(),
+                        end: self.spans[end - 1].end(),
+                        value: pattern.value,
+                        form: pattern.form,
+                        open: false,
+                    });
+                }
+                range.low += 1;
+            }
+            if range.low >= range.high {
+                return false;
+            }
+            let next = *at + range.depth as usize;
+            if next >= self.filled {
+                return true;
+            }
+            if self.gap_between(next) > index.gap_bytes_max() * scale {
+                return false;
+            }
+            index.narrow(range, self.bytes[next]);
+        }
+    }
+
+    fn gap_between(&self, at: usize) -> u64 {
+        self.spans[at].start().saturating_sub(self.spans[at - 1].end())
+    }
+
+    fn gap_bytes(&self, start: usize, end: usize) -> u64 {
+        (start + 1..end).map(|i| self.gap_between(i)).max().unwrap_or(0)
+    }
+
+    fn drop_searched(&mut self) {
+        let kept = self.begun.first().map_or(self.searched, |b| b.at.min(self.searched));
+        if kept > KEPT_BYTES_MAX {
+            self.bytes.copy_within(kept..self.filled, 0);
+            self.spans.copy_within(kept..self.filled, 0);
+            self.filled -= kept;
+            self.searched -= kept;
+            self.begun.iter_mut().for_each(|b| b.at -= kept);
+        }
+    }
+
+    /// Where the earliest match that could still be completed begins, given that the text has reached `end`.
+    pub(super) fn hold(&self, index: &Index, scale: u64, end: u64) -> u64 {
+        let mut hold = u64::MAX;
+        let Some(last) = self.filled.checked_sub(1) else { return hold };
+        if end.saturating_sub(self.spans[last].end()) > index.gap_bytes_max() * scale {
+            return hold;
+        }
+        if let Some(first) = self.begun.first() {
+            hold = self.spans[first.at].start();
+        }
+        let mut next = end;
+        for at in (self.searched.max((self.filled + 1).saturating_sub(WINDOW_BYTES))..self.filled).rev() {
+            if next.saturating_sub(self.spans[at].end()) > index.gap_bytes_max() * scale {
+                break;
+            }
+            next = self.spans[at].start();
+            if index.may_start(&self.bytes[at..self.filled]) {
+                hold = hold.min(next);
+            }
+        }
+        hold
+    }
+}

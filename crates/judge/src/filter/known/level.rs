@@ -1,0 +1,278 @@
+//! One text and everything it may also be: compacted, unescaped, decoded, unpacked, each a text in its turn, to a fixed depth.
+//! A level reads bytes once, in order, and never looks ahead, so how they were cut into chunks cannot matter.
+
+use super::escape::{ESCAPE_BYTES_MAX, Escapes, History, Text};
+use super::inflate::Inflate;
+use super::lane::{Hit, Lane};
+use super::place::{Flat, Mapped, Places, Staged};
+use super::run::{BASE32, BASE64, HEX, Run};
+use super::scalar::{Utf8, drawn_like, hidden};
+use super::{Core, Form};
+
+/// Decodings that are undone one inside the other; below the last, values are still found as patterns in any simple encoding.
+pub(super) const DEPTH_MAX: u8 = 4;
+
+pub(super) struct Level {
+    depth: u8,
+    /// Whether this text is the content of an encoded run, so that it may be packed.
+    may_be_packed: bool,
+    alnum: Lane,
+    dense: Lane,
+    exact: Lane,
+    utf8: Utf8,
+    history: History,
+    deeper: Option<Deeper>,
+}
+
+/// The readings of a text that are texts themselves.
+struct Deeper {
+    escapes: Escapes,
+    base64: Run,
+    hex: Run,
+    base32: Run,
+    hidden: Staged,
+    spelled: Option<Box<Level>>,
+    packed: Option<Box<Inflate>>,
+    packed_checked: bool,
+}
+
+/// How many bytes of input one byte of a text at this depth may stand for, at most (the widest escape, roughly).
+pub(super) fn scale(depth: u8) -> u64 {
+    1 << (2 * depth.min(8))
+}
+
+/// Gives hits of a text inside another the form of its wrapping.
+pub(super) fn relabel(hits: &mut [Hit], form: Form) {
+    for hit in hits {
+        hit.form = match hit.form {
+            Form::Raw | Form::Laced => form,
+            Form::OverLimit => Form::OverLimit,
+            Form::Compressed if form != Form::Escaped => Form::Compressed,
+            held if held == form => held,
+            _ => Form::Nested,
+        };
+    }
+}
+
+const fn kept(alnum: bool) -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0x21;
+    while byte < 0x7f {
+        table[byte as usize] = (!alnum || (byte as u8).is_ascii_alphanumeric()) as u8;
+        byte += 1;
+    }
+    table
+}
+pub(super) static ALNUM: [u8; 256] = kept(true);
+pub(super) static DENSE: [u8; 256] = kept(false);
+static EVERY: [u8; 256] = [1; 256];
+
+impl Level {
+    pub(super) fn boxed(depth: u8, may_be_packed: bool) -> Box<Self> {
+        let deeper = (depth < DEPTH_MAX).then(|| Deeper {
+            escapes: Escapes::default(),
+            base64: Run::new(&BASE64),
+            hex: Run::new(&HEX),
+            base32: Run::new(&BASE32),
+            hidden: Staged::default(),
+            spelled: None,
+            packed: None,
+            packed_checked: false,
+        });
+        Box::new(Self {
+            depth,
+            may_be_packed,
+            alnum: Lane::default(),
+            dense: Lane::default(),
+            exact: Lane::default(),
+            utf8: Utf8::default(),
+            history: History::default(),
+            deeper,
+        })
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.alnum.reset();
+        self.dense.reset();
+        self.exact.reset();
+        self.utf8.reset();
+        self.history.reset();
+        if let Some(deeper) = &mut self.deeper {
+            deeper.escapes.reset();
+            deeper.base64.reset();
+            deeper.hex.reset();
+            deeper.base32.reset();
+            deeper.hidden.clear();
+            if let Some(spelled) = &mut deeper.spelled {
+                spelled.reset();
+            }
+            if let Some(packed) = &mut deeper.packed {
+                packed.reset();
+            }
+            deeper.packed_checked = false;
+        }
+    }
+
+    pub(super) fn feed_mapped(&mut self, core: &Core, staged: &Staged, hits: &mut Vec<Hit>) {
+        if self.may_be_packed
+            && let Some(deeper) = &mut self.deeper
+        {
+            deeper.packed_checked = true;
+            let packed = deeper.packed.get_or_insert_with(Inflate::boxed);
+            packed.feed(core, self.depth, &staged.bytes, &staged.spans, hits);
+        }
+        self.feed(core, &staged.bytes, Mapped(&staged.spans), hits);
+    }
+
+    pub(super) fn feed_flat(&mut self, core: &Core, bytes: &[u8], start: u64, hits: &mut Vec<Hit>) {
+        self.feed(core, bytes, Flat(start), hits);
+    }
+
+    fn feed<P: Places>(&mut self, core: &Core, bytes: &[u8], places: P, hits: &mut Vec<Hit>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let (depth, scale) = (self.depth, scale(self.depth));
+        let from = self.alnum.filled();
+        self.fill(core, bytes, places);
+        if let Some(deeper) = &mut self.deeper {
+            let (fresh, spans) = self.alnum.fresh(from);
+            deeper.hex.feed(core, depth, fresh, Mapped(spans), hits);
+            deeper.base32.feed(core, depth, fresh, Mapped(spans), hits);
+        }
+        self.alnum.search(&core.alnum, scale, hits);
+        self.dense.search(&core.dense, scale, hits);
+        self.exact.search(&core.exact, scale, hits);
+        if let Some(deeper) = &mut self.deeper {
+            let text = Text { bytes, places, history: &self.history };
+            deeper.escapes.feed(core, depth, &text, hits);
+            deeper.base64.feed(core, depth, bytes, places, hits);
+            deeper.read_hidden(core, depth, hits);
+            self.history.extend(bytes, places, core.reach_bytes + 2 * ESCAPE_BYTES_MAX);
+        }
+    }
+
+    /// Fills the lanes: ASCII by the slice, other scalars as what they are drawn like.
+    fn fill<P: Places>(&mut self, core: &Core, bytes: &[u8], places: P) {
+        if !core.exact.is_empty() {
+            self.exact.fill(bytes, places, &EVERY);
+        }
+        let mut at = 0;
+        while at < bytes.len() {
+            let ascii = ascii_bytes(&bytes[at..]);
+            if ascii > 0 {
+                self.utf8.reset();
+                self.alnum.fill(&bytes[at..at + ascii], places.from(at), &ALNUM);
+                if !core.dense.is_empty() {
+                    self.dense.fill(&bytes[at..at + ascii], places.from(at), &DENSE);
+                }
+                at += ascii;
+                continue;
+            }
+            if let Some((code, span)) = self.utf8.step(bytes[at], places.span(at)) {
+                if let Some(byte) = hidden(code)
+                    && let Some(deeper) = &mut self.deeper
+                {
+                    deeper.hidden.push(byte, span);
+                }
+                if let Some(byte) = drawn_like(code) {
+                    if byte.is_ascii_alphanumeric() {
+                        self.alnum.push(byte, span);
+                    }
+                    if !core.dense.is_empty() {
+                        self.dense.push(byte, span);
+                    }
+                }
+            }
+            at += 1;
+        }
+    }
+
+    pub(super) fn finish(&mut self, core: &Core, hits: &mut Vec<Hit>) {
+        let depth = self.depth;
+        let Some(deeper) = &mut self.deeper else { return };
+        deeper.escapes.finish(core, hits);
+        deeper.base64.finish(core, depth, hits);
+        deeper.hex.finish(core, depth, hits);
+        deeper.base32.finish(core, depth, hits);
+        if let Some(spelled) = &mut deeper.spelled {
+            let from = hits.len();
+            spelled.finish(core, hits);
+            relabel(&mut hits[from..], Form::Hidden);
+        }
+        if deeper.packed_checked
+            && let Some(packed) = &mut deeper.packed
+        {
+            packed.finish(core, depth, hits);
+        }
+    }
+
+    /// No hit that is still to come begins before this, when the input has been read up to `end`.
+    pub(super) fn hold(&self, core: &Core, end: u64) -> u64 {
+        let scale = scale(self.depth);
+        let lanes = self.alnum.hold(&core.alnum, scale, end).min(self.dense.hold(&core.dense, scale, end));
+        let mut hold = lanes.min(self.exact.hold(&core.exact, scale, end)).min(self.utf8.hold());
+        if let Some(deeper) = &self.deeper {
+            hold = hold.min(deeper.escapes.hold(core, end));
+            for run in [&deeper.base64, &deeper.hex, &deeper.base32] {
+                hold = hold.min(run.hold(core, self.depth, end));
+            }
+            if let Some(spelled) = &deeper.spelled {
+                hold = hold.min(spelled.hold(core, end));
+            }
+            if let Some(packed) = &deeper.packed
+                && deeper.packed_checked
+            {
+                hold = hold.min(packed.hold(core, end));
+            }
+        }
+        hold
+    }
+}
+
+impl Deeper {
+    fn read_hidden(&mut self, core: &Core, depth: u8, hits: &mut Vec<Hit>) {
+        if self.hidden.len() > 0 {
+            let spelled = self.spelled.get_or_insert_with(|| Level::boxed(depth + 1, false));
+            let from = hits.len();
+            spelled.feed_mapped(core, &self.hidden, hits);
+            relabel(&mut hits[from..], Form::Hidden);
+            self.hidden.clear();
+        }
+    }
+}
+
+impl Core {
+    /// Whether decoded bytes could say a value: a cheap look that errs only towards yes.
+    pub(super) fn may_say(&self, bytes: &[u8], at_start: bool) -> bool {
+        if !self.dense.is_empty() || !self.exact.is_empty() {
+            return true;
+        }
+        let chars: usize = bytes.iter().map(|b| usize::from(SAYING[usize::from(*b)])).sum();
+        let enough = chars >= self.alnum_chars_min.min(bytes.len() + 1);
+        enough || super::packed::seek(bytes).is_some() || (at_start && super::packed::may_be_deflate(bytes))
+    }
+}
+
+/// Letters and digits, and bytes that may begin a scalar drawn like one.
+static SAYING: [u8; 256] = {
+    let mut table = ALNUM;
+    let mut byte = 0xc2;
+    while byte < 0xf5 {
+        table[byte] = 1;
+        byte += 1;
+    }
+    table
+};
+
+/// How many bytes from the start are ASCII.
+fn ascii_bytes(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    for block in bytes.chunks_exact(32) {
+        if !block.is_ascii() {
+            break;
+        }
+        at += 32;
+    }
+    at + bytes[at..].iter().position(|b| *b >= 0x80).unwrap_or(bytes.len() - at)
+}
