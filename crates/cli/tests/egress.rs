@@ -11,6 +11,8 @@ mod common;
 
 #[path = "egress/canary.rs"]
 mod canary;
+#[path = "egress/elsewhere.rs"]
+mod elsewhere;
 #[path = "egress/ground.rs"]
 mod ground;
 #[path = "egress/upstream.rs"]

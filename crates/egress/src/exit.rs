@@ -243,7 +243,7 @@ pub fn serve(sockets: Sockets, exit: &Arc<Exit>) -> io::Result<Running> {
     let connections = scope.clone();
     scope.spawn(dns::serve_tcp(exit.clone(), tcp(sockets.dns_tcp)?, move |each| connections.spawn(each)));
     for listener in sockets.capture {
-        capture_from(exit, scope, tcp(listener)?, |stream| capture::original_destination(stream));
+        capture_from(exit, scope, tcp(listener)?, capture::original_destination);
     }
     Ok(running)
 }

@@ -125,12 +125,6 @@ impl Ground {
         finish(&mut self.sandbox(options, &["sh", "-c", script]), b"")
     }
 
-    /// A Python script behind the wall.
-    pub(crate) fn python(&self, options: &[String], script: &str) -> Ran {
-        std::fs::write(self.project().join("probe.py"), script).expect("a script");
-        self.with_token(options, "exec \"$PY\" probe.py")
-    }
-
     /// The records of all runs so far, oldest first in each.
     pub(crate) fn journal(&self) -> Vec<Value> {
         let runs = std::fs::read_dir(self.state().join("runs")).map(|all| all.flatten().collect::<Vec<_>>());
@@ -166,18 +160,12 @@ pub(crate) fn found_in(folder: &Path, needles: &[&str]) -> Vec<PathBuf> {
         } else if kind.is_file() {
             let bytes = std::fs::read(entry.path()).unwrap_or_default();
             let holds = |needle: &&str| bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
-            if needles.iter().any(|needle| holds(&needle)) {
+            if needles.iter().any(holds) {
                 found.push(entry.path());
             }
         }
     }
     found
-}
-
-/// Whether a program is there.
-pub(crate) fn there(program: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
 /// The value, in every spelling that somebody could read at once.

@@ -13,9 +13,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -41,8 +40,6 @@ pub(crate) struct Received {
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
-    pub(crate) version: hyper::Version,
-    pub(crate) at: std::time::Instant,
 }
 
 impl Received {
@@ -61,8 +58,6 @@ impl Received {
     }
 }
 
-type Files = Arc<Mutex<BTreeMap<String, (&'static str, Vec<u8>)>>>;
-
 /// The upstream, until it is dropped.
 pub(crate) struct Upstream {
     runtime: Option<tokio::runtime::Runtime>,
@@ -78,7 +73,6 @@ pub(crate) struct Upstream {
     pub(crate) second: u16,
     received: Arc<Mutex<Vec<Received>>>,
     bytes: Arc<Mutex<Vec<u8>>>,
-    files: Files,
 }
 
 impl Upstream {
@@ -87,8 +81,8 @@ impl Upstream {
         let (authority, tls) = certificates();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (received, bytes, files) = <(Arc<Mutex<Vec<Received>>>, Arc<Mutex<Vec<u8>>>, Files)>::default();
-        let world = World { received: received.clone(), files: files.clone() };
+        let (received, bytes) = <(Arc<Mutex<Vec<Received>>>, Arc<Mutex<Vec<u8>>>)>::default();
+        let world = World { received: received.clone() };
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
         let listen = || {
             let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -153,22 +147,12 @@ impl Upstream {
             }
         });
         drop(_inside);
-        Self { runtime: Some(runtime), authority, port, plain, raw, second, received, bytes, files }
-    }
-
-    /// Offers a file at `path`.
-    pub(crate) fn offer(&self, path: &str, kind: &'static str, content: impl Into<Vec<u8>>) {
-        self.files.lock().unwrap().insert(path.to_owned(), (kind, content.into()));
+        Self { runtime: Some(runtime), authority, port, plain, raw, second, received, bytes }
     }
 
     /// Everything so far, in order.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
-    }
-
-    /// What arrived with `mark` in its target.
-    pub(crate) fn at(&self, mark: &str) -> Vec<Received> {
-        self.received().into_iter().filter(|one| one.target.contains(mark)).collect()
     }
 
     /// Whether `text` arrived anywhere in any way.
@@ -210,7 +194,6 @@ type Reply = Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallib
 #[derive(Clone)]
 struct World {
     received: Arc<Mutex<Vec<Received>>>,
-    files: Files,
 }
 
 impl World {
@@ -252,16 +235,9 @@ impl World {
             target,
             headers: head.headers.clone(),
             body: got.clone(),
-            version: head.version,
-            at: std::time::Instant::now(),
         });
         if let Some(upgrade) = upgrade {
             return switch(&head.headers, value, upgrade, self.received.clone());
-        }
-        if let Some(file) = self.files.lock().unwrap().get(&path).cloned() {
-            let mut reply = whole(file.1);
-            reply.headers_mut().insert("content-type", HeaderValue::from_static(file.0));
-            return reply;
         }
         match path.rsplit_once("/echo/") {
             Some((_, mode)) => echo(mode, &value).await,
@@ -576,9 +552,4 @@ fn unmasked(mut bytes: &[u8]) -> Vec<u8> {
         bytes = &rest[length..];
     }
     all
-}
-
-/// Where it listens, for what has to be dialled by hand.
-pub(crate) fn loopback(port: u16) -> SocketAddr {
-    ([127, 0, 0, 1], port).into()
 }

@@ -62,12 +62,11 @@ async fn go(line: &Line, tls: bool, request: Request<Incoming>) -> Result<Respon
     let incoming = ask(&watch, |exchange| exchange.incoming())?;
     let outgoing = ask(&watch, |exchange| exchange.outgoing())?;
     let passage = Passage { line, route, tls, h2, watch, incoming, outgoing };
-    let answered = match (upgrade, upgraded) {
+    match (upgrade, upgraded) {
         (Upgrade::WebSocket, Some(inside)) => passage.upgrade(head, inside).await,
         (Upgrade::WebSocket, None) => Err(Reply::malformed("this connection cannot become a WebSocket")),
         (Upgrade::None, _) => passage.send(head, body, is_empty).await,
-    };
-    answered
+    }
 }
 
 /// The route as it is now, which may not be what it was when the connection began.

@@ -170,7 +170,10 @@ impl Place {
             }
             return Ok((lease, false));
         }
-        while may_be_kept {
+        loop {
+            if !may_be_kept {
+                break;
+            }
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match idle {
                 None => break,

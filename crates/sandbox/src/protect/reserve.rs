@@ -174,7 +174,8 @@ impl Reserve {
         let place = self.workspace.join(path).to_string_lossy().replace('/', "%");
         let kept = self.stash.join(place);
         let to_stash = || move_new(folder, name, rustix::fs::CWD, kept.as_os_str()).is_ok();
-        if !to_stash() && !(std::fs::create_dir(&self.stash).is_ok() && to_stash()) {
+        let stashed = to_stash() || (std::fs::create_dir(&self.stash).is_ok() && to_stash());
+        if !stashed {
             return false;
         }
         // Filled in between: it goes back to whoever filled it.

@@ -24,7 +24,7 @@ mod stream;
 mod tests;
 mod variants;
 
-pub use stream::{FINDINGS_KEPT_MAX, Finding, Stream};
+pub use stream::{FINDINGS_MAX, Finding, Stream};
 
 use index::Index;
 use std::sync::Arc;
@@ -51,6 +51,7 @@ pub struct Guarded<'a> {
 
 /// Why a set of values cannot be guarded.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names, reason = "each says what there is too much of")]
 pub enum KnownError {
     /// A value would be found by chance.
     #[error(

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 /// Findings kept with their place; later ones are still replaced, and counted.
-pub const FINDINGS_KEPT_MAX: usize = 65_536;
+pub const FINDINGS_MAX: usize = 65_536;
 /// Input read at a time, so that working memory does not grow with a chunk.
 const BLOCK_BYTES: usize = 8192;
 
@@ -86,7 +86,7 @@ impl Stream {
         self.group_end = None;
     }
 
-    /// What was found so far, in order; at most [`FINDINGS_KEPT_MAX`].
+    /// What was found so far, in order; at most [`FINDINGS_MAX`].
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
@@ -189,7 +189,7 @@ impl Stream {
                 }
                 self.group_end = Some(hit.end);
                 self.decided = hit.end;
-                if self.found as usize <= FINDINGS_KEPT_MAX
+                if self.found as usize <= FINDINGS_MAX
                     && let Some(finding) = self.findings.last_mut()
                 {
                     finding.end = hit.end;
@@ -206,7 +206,7 @@ impl Stream {
         self.decided = hit.end.max(start);
         self.group_end = Some(self.decided);
         self.found += 1;
-        if self.findings.len() < FINDINGS_KEPT_MAX {
+        if self.findings.len() < FINDINGS_MAX {
             let handle = Arc::clone(self.handle(hit));
             self.findings.push(Finding { handle, form: hit.form, start, end: self.decided });
         }
@@ -233,7 +233,8 @@ impl Stream {
     fn written_alike(&self, hit: &Hit, start: u64) -> Option<Vec<u8>> {
         let value = &self.known.values[hit.value as usize];
         let found = self.raw(start, hit.end)?;
-        let writings: [fn(&[u8]) -> Vec<u8>; 9] = [
+        type Writing = fn(&[u8]) -> Vec<u8>;
+        let writings: [Writing; 9] = [
             |b| b.to_vec(),
             |b| encode::hex(b).into_bytes(),
             |b| encode::hex(b).to_uppercase().into_bytes(),

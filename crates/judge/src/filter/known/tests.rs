@@ -1,3 +1,5 @@
+//! Every spelling in which a value must be found, and its neighbours that must pass; any chunking gives the same answer.
+
 use super::*;
 use miniz_oxide::deflate::{compress_to_vec, compress_to_vec_zlib};
 use proptest::prelude::*;
