@@ -51,7 +51,7 @@ pub struct Attempt {
 }
 
 /// A request or a whole connection.
-#[allow(clippy::large_enum_variant, reason = "it is made once for each request and moved once")]
+#[allow(clippy::large_enum_variant, reason = "made once for each request and moved once")]
 pub enum What {
     /// One request.
     Request {

@@ -18,6 +18,8 @@ pub(crate) struct Hello {
     pub(crate) accepted: Accepted,
     /// Whether it has an `encrypted_client_hello`, real or for show: the two cannot be told apart.
     pub(crate) is_encrypted: bool,
+    /// Whether `raw` has more than `accepted` was given: early data, which only a server that offered it gets.
+    pub(crate) has_more: bool,
 }
 
 /// Why there is no hello.
@@ -60,11 +62,7 @@ pub(crate) async fn read(io: &mut (impl AsyncRead + Unpin), bytes_max: usize) ->
                     let extensions =
                         extensions(&raw).ok_or_else(|| HelloError::Malformed("its extensions".to_owned()))?;
                     let is_encrypted = extensions.contains(&ENCRYPTED_CLIENT_HELLO);
-                    // Bytes behind the hello (none from an honest client) are in neither place; that is an end.
-                    if !unread.is_empty() {
-                        return Err(HelloError::Malformed("something follows it".to_owned()));
-                    }
-                    return Ok(Hello { raw, accepted, is_encrypted });
+                    return Ok(Hello { raw, accepted, is_encrypted, has_more: !unread.is_empty() });
                 }
                 Err((error, _)) => return Err(HelloError::Malformed(error.to_string())),
             }

@@ -19,6 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::sync::Arc;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -137,8 +138,16 @@ async fn answer(
     }
     let upgraded = hyper::upgrade::on(&mut request);
     line.scope.clone().spawn(async move {
-        if let Ok(io) = upgraded.await {
-            capture::carry(line, TokioIo::new(io)).await;
+        let Ok(io) = upgraded.await else { return };
+        // The socket itself, unless the client began to speak before it was told to.
+        match io.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) if parts.read_buf.is_empty() => capture::carry(line, parts.io.into_inner()).await,
+            Ok(parts) => {
+                let first = std::io::Cursor::new(parts.read_buf);
+                let (from, to) = tokio::io::split(parts.io.into_inner());
+                capture::carry(line, tokio::io::join(first.chain(from), to)).await;
+            }
+            Err(io) => capture::carry(line, TokioIo::new(io)).await,
         }
     });
     Ok(Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync()))

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 /// What is read at once: little at first, for the many connections that say little, growing for those that fill it.
 const READ_BYTES_MIN: usize = 8 * 1_024;
-const READ_BYTES_MAX: usize = 256 * 1_024;
+const READ_BYTES_MAX: usize = 64 * 1_024;
 
 /// Judges a whole connection, dials it, sends `first` (what was read of it already) and copies until both sides ended.
 pub(crate) async fn connection(line: Line, io: impl Io, first: Vec<u8>, tls: bool, route: Route) {

@@ -117,7 +117,7 @@ pub(crate) async fn terminate(line: Line, io: impl Io) {
 
 async fn serve(line: Line, stream: TlsStream<impl Io>) {
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        http::serve_h2(line, stream).await;
+        http::serve_h2(line, stream, true).await;
     } else {
         http::serve_h1(line, stream, true).await;
     }
@@ -167,6 +167,9 @@ fn agree(hello: &Hello, name: &Name, goes_through: bool) -> Result<(), String> {
     };
     if Name::parse(sni).as_ref() != Ok(name) {
         return Err(format!("the TLS hello to {name} names {}", crate::name::shown(sni.as_bytes())));
+    }
+    if !goes_through && hello.has_more {
+        return Err(format!("the TLS hello to {name} is followed by data that was not asked for"));
     }
     if goes_through && hello.is_encrypted {
         return Err(format!("the TLS hello to {name} hides another one (ECH)"));

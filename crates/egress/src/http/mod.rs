@@ -15,8 +15,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use std::convert::Infallible;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
 
 /// Fields of one head.
 const HEADERS_MAX: usize = 256;
@@ -26,6 +28,9 @@ pub(crate) const BUFFER_BYTES_MAX: usize = 256 * 1_024;
 pub(crate) const STREAM_BYTES: u32 = 1 << 20;
 pub(crate) const CONNECTION_BYTES: u32 = 4 << 20;
 pub(crate) const FRAME_BYTES: u32 = 64 * 1_024;
+/// How long an HTTP/2 client may be silent before it is asked whether it is there, and may then take to say so.
+const PING_WAIT: Duration = Duration::from_secs(60);
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Says whose answer this is; an upstream's own field of this name is removed.
 pub(crate) const MARK: &str = "x-bailiwick";
@@ -99,16 +104,18 @@ pub(crate) async fn serve_h1(line: Line, io: impl Io, tls: bool) {
     }
 }
 
-/// Serves HTTP/2 in TLS.
-pub(crate) async fn serve_h2(line: Line, io: impl Io) {
+/// Serves HTTP/2.
+pub(crate) async fn serve_h2(line: Line, io: impl Io, tls: bool) {
     let limits = line.exit.limits.clone();
     let mut builder = hyper::server::conn::http2::Builder::new(line.scope.clone());
     let service = service_fn(move |request| {
         let line = line.clone();
-        async move { Ok::<_, Infallible>(judged::answer(line, true, request).await) }
+        async move { Ok::<_, Infallible>(judged::answer(line, tls, request).await) }
     });
     let served = builder
         .timer(TokioTimer::new())
+        .keep_alive_interval(PING_WAIT)
+        .keep_alive_timeout(PING_WAIT)
         .initial_stream_window_size(STREAM_BYTES)
         .initial_connection_window_size(CONNECTION_BYTES)
         .max_frame_size(FRAME_BYTES)
@@ -121,28 +128,22 @@ pub(crate) async fn serve_h2(line: Line, io: impl Io) {
     }
 }
 
-/// Serves HTTP without TLS: HTTP/1.1, or HTTP/2 from a client that knows it will be understood.
-pub(crate) async fn serve_plain(line: Line, io: impl Io) {
-    let limits = line.exit.limits.clone();
-    let mut builder = auto::Builder::new(line.scope.clone());
-    let service = service_fn(move |request| {
-        let line = line.clone();
-        async move { Ok::<_, Infallible>(judged::answer(line, false, request).await) }
-    });
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_wait)
-        .max_buf_size(BUFFER_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .http2()
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_BYTES)
-        .initial_connection_window_size(CONNECTION_BYTES)
-        .max_frame_size(FRAME_BYTES)
-        .max_concurrent_streams(limits.streams_max)
-        .max_header_list_size(limits.head_bytes_max);
-    if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(io), service).await {
-        tracing::debug!(%error, "plain http");
+/// Serves HTTP without TLS: HTTP/1.1, or HTTP/2 from a client that knows it will be understood (RFC 9113 §3.3).
+pub(crate) async fn serve_plain(line: Line, mut io: impl Io) {
+    let mut first = Vec::with_capacity(PREFACE.len());
+    let read = async {
+        while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
+            let mut byte = [0; PREFACE.len()];
+            let wanted = PREFACE.len() - first.len();
+            let length = io.read(&mut byte[..wanted]).await.ok().filter(|length| *length > 0)?;
+            first.extend_from_slice(&byte[..length]);
+        }
+        Some(())
+    };
+    if let Ok(Some(())) = timeout(line.exit.limits.head_wait, read).await {
+        let is_h2 = first == PREFACE;
+        let (from, to) = tokio::io::split(io);
+        let io = tokio::io::join(std::io::Cursor::new(first).chain(from), to);
+        if is_h2 { serve_h2(line, io, false).await } else { serve_h1(line, io, false).await }
     }
 }

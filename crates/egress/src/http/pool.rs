@@ -170,19 +170,21 @@ impl Place {
             }
             return Ok((lease, false));
         }
-        loop {
-            if !may_be_kept {
-                break;
-            }
-            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            match idle {
-                None => break,
-                Some(idle)
-                    if !idle.sender.is_ready() || idle.since.elapsed() > exit.limits.upstream_idle_wait => {}
-                Some(idle) => return Ok((Lease::H1(idle.sender, idle.address), true)),
-            }
+        if may_be_kept && let Some(idle) = self.take_idle(exit.limits.upstream_idle_wait) {
+            return Ok((Lease::H1(idle.sender, idle.address), true));
         }
         Ok((connect(exit, key).await?, false))
+    }
+
+    /// The connection that was used last, if it is still good.
+    fn take_idle(&self, wait: Duration) -> Option<Idle> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(last) = idle.pop() {
+            if last.sender.is_ready() && last.since.elapsed() < wait {
+                return Some(last);
+            }
+        }
+        None
     }
 
     /// Keeps a connection for the next request, once this one's answer has been read.

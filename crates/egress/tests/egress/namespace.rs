@@ -116,7 +116,7 @@ say reason curl -sS -m 9 -x http://proxy.bailiwick:3128 http://other.example/
         "no such name is granted",
         "dialled directly",
         "names other.example",
-        "target says other.example",
+        "says other.example",
         "is not granted",
     ] {
         assert!(refusals.iter().any(|refusal| refusal.contains(why)), "{why}: {refusals:?}");

@@ -178,11 +178,11 @@ fn a_value_stands_in_with_its_own_punctuation() {
     let text = format!("{TOKEN} {} {SHORT} {}", b64(TOKEN.as_bytes()), encode::hex(PADDED.as_bytes()));
     let (out, _) = whole(&known, text.as_bytes(), Replace::StandIn);
     let token = "ghp_000000000000000000000000000000000000";
-    let padded = encode::hex(b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==");
-    assert_eq!(
-        String::from_utf8(out).unwrap(),
-        format!("{token} {} -------- {padded}", b64(token.as_bytes()))
-    );
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.starts_with(&format!("{token} {} -------- ", b64(token.as_bytes()))), "{out}");
+    // What stands in for an encoding that has no counterpart of its length is filler.
+    assert_eq!(out.len(), text.len());
+    assert!(!out.contains(&encode::hex(PADDED.as_bytes())[8..24]), "{out}");
 }
 
 #[test]
@@ -195,7 +195,8 @@ fn what_cannot_become_a_match_is_not_held() {
         ("p_aB3dE5f", 11),
         ("XX. ", 4),
         ("a very-long_word/in-base64", 26),
-        (" ", 0),
+        // A spaced spelling may begin at the last letters.
+        (" ", 4),
     ] {
         let mut out = Vec::new();
         stream.push(text.as_bytes(), &mut out);
