@@ -408,13 +408,20 @@ impl Inside {
         Ok(())
     }
 
-    /// Counts what no cgroup counts here.
+    /// Counts what no cgroup counts here. What cannot be counted ends the sandbox.
     fn look(&mut self) -> io::Result<()> {
-        let spent = Spent::now();
+        self.count().inspect_err(|error| {
+            let why = format!("what the sandbox uses could not be counted, so it was ended: {error}");
+            let _ = self.control.send(&Report::Failed(why), &[]);
+        })
+    }
+
+    fn count(&mut self) -> io::Result<()> {
+        let spent = Spent::now()?;
         self.looks = self.looks.wrapping_add(1);
         let most = self.limits.memory_bytes;
         let with_care = spent.resident_bytes > most || self.looks.is_multiple_of(CAREFUL_LOOK_EVERY);
-        if self.memory_watched && with_care && Spent::exact_bytes() > most {
+        if self.memory_watched && with_care && Spent::exact_bytes()? > most {
             self.control.send(&Report::Reached(Limit::Memory), &[])?;
             sys::kill_everyone();
         }

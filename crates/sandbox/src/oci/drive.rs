@@ -324,10 +324,10 @@ impl<'a> Drive<'a> {
     /// Counts what no cgroup counts here.
     fn look(&mut self) -> io::Result<()> {
         let limits = &self.setup.profile.limits;
-        let spent = Spent::now();
+        let spent = Spent::now()?;
         if self.setup.memory_watched && spent.resident_bytes > limits.memory_bytes {
             // Pages shared between processes were counted once for each; count them properly before ending anything.
-            if Spent::exact_bytes() > limits.memory_bytes {
+            if Spent::exact_bytes()? > limits.memory_bytes {
                 self.control.send(&Report::Reached(Limit::Memory), &[])?;
                 sys::kill_everyone();
             }

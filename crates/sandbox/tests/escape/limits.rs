@@ -26,11 +26,14 @@ enum Met {
     Refused,
 }
 
-const BOMBS: [(&str, Met); 22] = [
+const BOMBS: [(&str, Met); 25] = [
     ("anonymous", Met::Named(Limit::Memory)),
     ("many_processes", Met::Named(Limit::Memory)),
     ("many_unreadable_processes", Met::Named(Limit::Memory)),
+    ("many_misnamed_processes", Met::Named(Limit::Memory)),
+    ("many_headless_processes", Met::Named(Limit::Memory)),
     ("many_processes_amid_deaths", Met::Named(Limit::Memory)),
+    ("many_processes_and_a_slow_first", Met::Named(Limit::Memory)),
     ("many_processes_and_a_blind_first", Met::Ended),
     ("shared", Met::Named(Limit::Memory)),
     ("shared_and_unmapped", Met::Named(Limit::Memory)),

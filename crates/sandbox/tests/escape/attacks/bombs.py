@@ -1,18 +1,30 @@
 """Bombs with short fuses: each takes some three times what the profile allows, holds it, and says so in the workspace.
 `held` there means that nothing stopped it; the sizes are the most they ever take."""
 
-import ctypes, mmap, os, resource, signal, socket, sys, time
+import ctypes, mmap, os, resource, signal, socket, sys, threading, time
 
 BYTES = int(os.environ["BOMB_BYTES"])
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.mmap.restype = ctypes.c_void_p
 LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-HOLD_SECONDS = 0.6
+HOLDS = 60
 MB = 1 << 20
 
 
+def hold(until=lambda: False, times=1):
+    """Some 0.6 seconds that everybody gets: one long sleep is over at once where the whole machine stood still."""
+    for _ in range(times * HOLDS):
+        if until():
+            break
+        time.sleep(0.01)
+
+
+def hold_for(parent):
+    hold(lambda: os.getppid() != parent, 3)
+
+
 def held(what):
-    time.sleep(HOLD_SECONDS)
+    hold()
     with open(os.environ["WORK"] + "/held", "w") as file:
         file.write(str(what))
 
@@ -25,12 +37,13 @@ def fill(memory, size):
 def children(size, count, first=lambda: None):
     """`count` processes that hold `size` each; true when all of them got it."""
     reader, writer = os.pipe()
+    parent = os.getpid()
     for _ in range(count):
         if os.fork() == 0:
             first()
             fill(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), size)
             os.write(writer, b"1")
-            time.sleep(HOLD_SECONDS * 3)
+            hold_for(parent)
             os._exit(0)
     for _ in range(count):
         os.read(reader, 1)
@@ -49,6 +62,30 @@ def many_unreadable_processes():
     children(BYTES // 8, 8, lambda: LIBC.prctl(4, 0, 0, 0, 0))
 
 
+def many_misnamed_processes():
+    """A name that is no text, in the files that tell what a process uses."""
+    children(BYTES // 8, 8, lambda: LIBC.prctl(15, b"\xff) Z 0 (\xff", 0, 0, 0))
+
+
+def many_headless_processes():
+    """First threads that have ended: what the kernel tells of a process, it tells of its first thread."""
+    reader, writer = os.pipe()
+    parent = os.getpid()
+
+    def body():
+        fill(mmap.mmap(-1, BYTES // 8, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), BYTES // 8)
+        os.write(writer, b"1")
+        hold_for(parent)
+        os._exit(0)
+
+    for _ in range(8):
+        if os.fork() == 0:
+            threading.Thread(target=body).start()
+            LIBC.syscall(60, 0)
+    for _ in range(8):
+        os.read(reader, 1)
+
+
 def many_processes_amid_deaths():
     """The first process looks when nothing happens; so something happens all the time."""
     if os.fork() == 0:
@@ -58,6 +95,27 @@ def many_processes_amid_deaths():
             time.sleep(0.001)
         os._exit(0)
     time.sleep(0.1)
+    children(BYTES // 8, 8)
+
+
+def many_processes_and_a_slow_first():
+    """The first process only gets what others leave, and they leave nothing."""
+    if os.environ["HOW"] == "inside":
+        for slower in (lambda: os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0)),
+                       lambda: os.setpriority(os.PRIO_PROCESS, 1, 19), lambda: os.setpriority(os.PRIO_PGRP, 1, 19),
+                       lambda: os.setpriority(os.PRIO_USER, 0, 19), lambda: os.sched_setaffinity(1, {0})):
+            try:
+                slower()
+                print("slower", file=sys.stderr)
+            except OSError as error:
+                print(error)
+    parent = os.getpid()
+    for _ in range(24):
+        if os.fork() == 0:
+            end = time.monotonic() + 5
+            while time.monotonic() < end and os.getppid() == parent:
+                pass
+            os._exit(0)
     children(BYTES // 8, 8)
 
 
@@ -161,9 +219,9 @@ def page_tables():
 def processes():
     for _ in range(120):
         if os.fork() == 0:
-            time.sleep(HOLD_SECONDS * 4)
+            hold(times=4)
             os._exit(0)
-    time.sleep(HOLD_SECONDS)
+    hold()
 
 
 def descriptors():
