@@ -1,13 +1,14 @@
 //! What the owner of a sandbox answers when somebody inside wants out. The gate implements it; this crate only asks and
 //! never knows a policy or a secret.
 //!
-//! The order for one request: [`Authority::route`] → [`Authority::admit`] → [`Exchange::incoming`] (asked before
-//! anything is sent, because it decides which content codings are asked for) → [`Exchange::outgoing`] → the name is
-//! resolved and dialled → [`Exchange::answered`] → [`Exchange::trailers`]; [`Exchange::moved`] while bytes move, and
-//! [`Exchange::ended`] exactly once, whatever happens. All but `admit` are called where connections are driven and must
-//! not block.
+//! The order for one request: [`Authority::route`] → [`Authority::wants_body`] → [`Authority::admit`] →
+//! [`Exchange::incoming`] (asked before anything is sent, because it decides which content codings are asked for) →
+//! [`Exchange::outgoing`] → the name is resolved and dialled → [`Exchange::sent_trailers`], [`Exchange::answered`] →
+//! [`Exchange::trailers`]; [`Exchange::moved`] while bytes move, and [`Exchange::ended`] exactly once, whatever happens.
+//! All but `admit` are called where connections are driven and must not block.
 
 use crate::name::Name;
+use bytes::Bytes;
 use http::{HeaderMap, request, response};
 use std::future::Future;
 use std::net::IpAddr;
@@ -62,6 +63,8 @@ pub enum What {
         head: request::Parts,
         /// The length of the body, where the client said so; 0 without a body.
         body_bytes: Option<u64>,
+        /// The whole body, where [`Authority::wants_body`] asked for it.
+        body: Option<Bytes>,
     },
     /// A whole connection: spliced TLS, or raw TCP.
     Connection {
@@ -81,6 +84,12 @@ pub trait Authority: Send + Sync + 'static {
     fn knows(&self, name: &Name) -> bool;
     /// How to treat connections to it; `None` refuses them. Asked for every connection and again for every request.
     fn route(&self, name: &Name, port: u16) -> Option<Route>;
+    /// The most bytes of a request's body that must be read before it is judged, because what goes into its head depends
+    /// on them; a longer body is refused. `None`, the rule: the body streams.
+    fn wants_body(&self, head: &request::Parts) -> Option<usize> {
+        let _ = head;
+        None
+    }
     /// Judges and records one attempt; nothing is resolved or dialled before. May change the head (credentials), but not
     /// where it goes: the authority that is sent is `name` and `port`, whatever the head says.
     fn admit(&self, attempt: Attempt) -> Answer<'_, Result<Admitted, Refused>>;
@@ -104,6 +113,14 @@ pub trait Exchange: Send {
     fn outgoing(&mut self) -> Option<Box<dyn Rewrite>> {
         None
     }
+    /// Looks at the trailers of a request, which are never changed.
+    ///
+    /// # Errors
+    /// Ends the exchange; the trailers do not go out.
+    fn sent_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Refused> {
+        let _ = trailers;
+        Ok(())
+    }
     /// The answer's head may be changed or refused.
     ///
     /// # Errors
@@ -118,8 +135,12 @@ pub trait Exchange: Send {
         None
     }
     /// The answer's trailers may be changed.
-    fn trailers(&mut self, trailers: &mut HeaderMap) {
+    ///
+    /// # Errors
+    /// Ends the exchange; the trailers do not come in.
+    fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Refused> {
         let _ = trailers;
+        Ok(())
     }
     /// Called as bytes move, with what moved since the last call: bodies as they are on the wire towards the upstream's
     /// side (before decoding and rewriting), or a connection's bytes.

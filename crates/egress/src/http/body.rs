@@ -16,25 +16,29 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Body = UnsyncBoxBody<Bytes, Failure>;
 
 /// A body as it comes from the wire, counted.
-pub(crate) struct Counted {
-    body: Incoming,
+pub(crate) struct Counted<B = Incoming> {
+    body: B,
     watch: Watch,
     direction: Direction,
     /// The upstream's place that a request takes, until its answer is read.
     _busy: Option<OwnedSemaphorePermit>,
 }
 
-impl Counted {
-    pub(crate) fn sent(body: Incoming, watch: Watch) -> Self {
+impl<B> Counted<B> {
+    pub(crate) fn sent(body: B, watch: Watch) -> Self {
         Self { body, watch, direction: Direction::Out, _busy: None }
     }
+}
 
+impl Counted {
     pub(crate) fn received(body: Incoming, watch: Watch, busy: OwnedSemaphorePermit) -> Self {
         let counted = Self { body, watch, direction: Direction::In, _busy: Some(busy) };
         counted.note_end();
         counted
     }
+}
 
+impl<B: HttpBody> Counted<B> {
     /// An exchange is complete once its answer is, and nobody polls a body past its end.
     fn note_end(&self) {
         if self.direction == Direction::In && self.body.is_end_stream() {
@@ -43,7 +47,11 @@ impl Counted {
     }
 }
 
-impl HttpBody for Counted {
+impl<B> HttpBody for Counted<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
     type Data = Bytes;
     type Error = Failure;
 
@@ -78,14 +86,12 @@ impl HttpBody for Counted {
             Err(frame) => match frame.into_trailers() {
                 Ok(mut trailers) => {
                     heads::strip_trailers(&mut trailers);
-                    if this.direction == Direction::In {
-                        let asked = this.watch.ask(|exchange| {
-                            exchange.trailers(&mut trailers);
-                            Ok(())
-                        });
-                        if let Err(refused) = asked {
-                            return Poll::Ready(Some(Err(refused.into())));
-                        }
+                    let asked = this.watch.ask(|exchange| match this.direction {
+                        Direction::Out => exchange.sent_trailers(&trailers),
+                        Direction::In => exchange.trailers(&mut trailers),
+                    });
+                    if let Err(refused) = asked {
+                        return Poll::Ready(Some(Err(refused.into())));
                     }
                     Frame::trailers(trailers)
                 }

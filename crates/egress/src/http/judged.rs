@@ -12,11 +12,16 @@ use crate::watch::Watch;
 use crate::websocket::{Messages, Role};
 use ::http::header::{self, HeaderName, HeaderValue};
 use ::http::{Request, Response, StatusCode, Version, request, response};
-use http_body_util::{BodyExt, Empty};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Collected, Empty, Full, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use std::time::Duration;
+use tokio::time::timeout;
 
+/// How long a body may take to come that must be read before anything else is done.
+const WHOLE_WAIT: Duration = Duration::from_secs(60);
 const EXTENSIONS: HeaderName = header::SEC_WEBSOCKET_EXTENSIONS;
 
 /// Answers one request, whatever it is.
@@ -48,7 +53,16 @@ async fn go(line: &Line, tls: bool, request: Request<Incoming>) -> Result<Respon
 
     let is_empty = body.is_end_stream();
     let body_bytes = if is_empty { Some(0) } else { body_bytes };
-    let what = What::Request { tls, head, body_bytes };
+    let wanted = line.exit.authority.wants_body(&head).filter(|_| !is_empty);
+    let (whole, body) = match wanted {
+        None => (None, Sending::Streamed(body)),
+        Some(bytes_max) => {
+            let whole = timeout(WHOLE_WAIT, whole(body, bytes_max)).await;
+            let whole = whole.map_err(|_| Reply::malformed("its body did not come"))??;
+            (Some(whole.clone()), Sending::Whole(whole))
+        }
+    };
+    let what = What::Request { tls, head, body_bytes, body: whole };
     let attempt = Attempt { name: line.name.clone(), port: line.port, what };
     let admitted = line.exit.authority.admit(attempt).await;
     let Admitted { head, exchange } = admitted.map_err(|refused| Reply::denied(refused.0))?;
@@ -80,6 +94,23 @@ fn route(line: &Line, tls: bool) -> Result<Route, Reply> {
     }
 }
 
+/// A request's body on its way out.
+enum Sending {
+    Streamed(Incoming),
+    Whole(Bytes),
+}
+
+/// All of a body that must be known before its head is finished; trailers are not.
+async fn whole(body: Incoming, bytes_max: usize) -> Result<Bytes, Reply> {
+    let read = Limited::new(body, bytes_max).collect().await;
+    read.map(Collected::to_bytes).map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => Reply::denied(format!(
+            "its body is longer than {bytes_max} bytes, and must be read before its head can be finished"
+        )),
+        None => Reply::malformed(format!("its body broke off: {error}")),
+    })
+}
+
 type Passed = Option<Box<dyn Rewrite>>;
 
 fn ask(watch: &Watch, question: fn(&mut dyn Exchange) -> Passed) -> Result<Passed, Reply> {
@@ -101,7 +132,7 @@ impl Passage<'_> {
     async fn send(
         self,
         mut head: request::Parts,
-        body: Incoming,
+        body: Sending,
         is_empty: bool,
     ) -> Result<Response<Body>, Reply> {
         let Self { line, route, tls, h2, watch, incoming, outgoing } = self;
@@ -116,7 +147,11 @@ impl Passage<'_> {
             if outgoing.as_ref().is_some_and(|rewrite| !rewrite.keeps_length()) {
                 head.headers.remove(header::CONTENT_LENGTH);
             }
-            passed(Counted::sent(body, watch.clone()).boxed_unsync(), outgoing, &watch)
+            let body = match body {
+                Sending::Streamed(body) => Counted::sent(body, watch.clone()).boxed_unsync(),
+                Sending::Whole(body) => Counted::sent(Full::new(body), watch.clone()).boxed_unsync(),
+            };
+            passed(body, outgoing, &watch)
         };
         let is_head = head.method == ::http::Method::HEAD;
         // Written once for each protocol, to find out here whether it can be.

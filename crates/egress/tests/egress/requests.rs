@@ -2,7 +2,7 @@
 
 use crate::client::{Client, connect, empty, full, tls, trusting};
 use crate::upstream::saying;
-use crate::world::{NAME, World, name};
+use crate::world::{CANARY, NAME, WANTED_BYTES_MAX, World, name};
 use egress::{Route, Way};
 use http_body_util::BodyExt;
 use std::sync::atomic::Ordering::SeqCst;
@@ -93,6 +93,49 @@ async fn trailers_go_both_ways() {
         let trailers = body.trailers().unwrap();
         for (name, value) in [("grpc-status", "0"), ("x-echo", "sent"), ("x-secret", "[REDACTED]")] {
             assert_eq!(trailers[name], value, "{protocol}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trailer_that_must_not_go_out_does_not() {
+    for protocol in ["http/1.1", "h2"] {
+        for (value, goes_out) in [("sent", true), (CANARY, false)] {
+            let world = World::new(Way::Terminate).await;
+            let mut client = Client::secure(&world, protocol).await;
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("x-sent", value.parse().unwrap());
+            let body = full("hello").with_trailers(std::future::ready(Some(Ok(trailers)))).boxed_unsync();
+            let mut request = client.request(&world, "/trailers").method("POST").header("te", "trailers");
+            if protocol == "http/1.1" {
+                request = request.header("transfer-encoding", "chunked").header("trailer", "x-sent");
+            }
+            let echoed = match client.send(request.body(body).unwrap()).await {
+                Ok(response) => response.into_body().collect().await.ok(),
+                Err(_) => None,
+            };
+            let echoed = echoed.and_then(|body| body.trailers()?.get("x-echo").cloned());
+            assert_eq!(echoed.is_some_and(|echo| echo == value), goes_out, "{protocol} {value}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_the_head_depends_on_is_read_first_and_still_sent() {
+    for protocol in ["http/1.1", "h2"] {
+        let world = World::new(Way::Terminate).await;
+        let mut client = Client::secure(&world, protocol).await;
+        let fits = "x".repeat(WANTED_BYTES_MAX);
+        for (path, body, want) in [
+            ("/any", &*fits, &*format!("x-signed: {fits}\n")),
+            ("/sink", &fits, "16"),
+            ("/sink", &format!("{fits}x"), "longer than 16 bytes"),
+        ] {
+            let request = client.request(&world, path).method("POST").header("x-signed", "placeholder");
+            let response = client.send(request.body(full(body.to_owned())).unwrap()).await.unwrap();
+            let text = response.into_body().collect().await.unwrap().to_bytes();
+            let text = String::from_utf8_lossy(&text);
+            assert!(text.contains(want), "{protocol} {path}: {text}");
         }
     }
 }

@@ -18,6 +18,8 @@ use tokio::net::TcpListener;
 pub(crate) const NAME: &str = "upstream.example";
 pub(crate) const OTHER: &str = "other.example";
 pub(crate) const CANARY: &str = "canary";
+/// Longest body that is read before its head is finished, in bytes.
+pub(crate) const WANTED_BYTES_MAX: usize = 16;
 pub(crate) const REDACTED: &str = "[REDACTED]";
 
 pub(crate) fn name(text: &str) -> Name {
@@ -76,18 +78,27 @@ impl Authority for Gate {
         self.routes.lock().unwrap().get(&(name.to_string(), port)).cloned()
     }
 
+    fn wants_body(&self, head: &http::request::Parts) -> Option<usize> {
+        head.headers.contains_key("x-signed").then_some(WANTED_BYTES_MAX)
+    }
+
     fn admit(&self, attempt: Attempt) -> Answer<'_, Result<Admitted, Refused>> {
         Box::pin(async move {
             let name = attempt.name;
+            let mut body = None;
             let (text, head) = match attempt.what {
                 What::Connection { tls } => (format!("connection {name} tls={tls}"), None),
-                What::Request { head, body_bytes, .. } => {
+                What::Request { head, body_bytes, body: whole, .. } => {
+                    body = whole;
                     (format!("{} {name}{} {body_bytes:?}", head.method, head.uri), Some(head))
                 }
             };
             self.admitted.lock().unwrap().push(text);
             let mut head = head;
             if let Some(head) = &mut head {
+                if let Some(body) = body {
+                    head.headers.insert("x-signed", String::from_utf8(body.to_vec()).unwrap().parse().unwrap());
+                }
                 if head.uri.path() == "/forbidden" {
                     return Err(Refused("this path is not granted".to_owned()));
                 }
@@ -131,12 +142,19 @@ impl Exchange for Going {
             false => Ok(()),
         }
     }
-    fn trailers(&mut self, trailers: &mut http::HeaderMap) {
+    fn sent_trailers(&mut self, trailers: &http::HeaderMap) -> Result<(), Refused> {
+        match trailers.values().any(|value| value.as_bytes() == CANARY.as_bytes()) {
+            true => Err(Refused("a secret in a trailer".to_owned())),
+            false => Ok(()),
+        }
+    }
+    fn trailers(&mut self, trailers: &mut http::HeaderMap) -> Result<(), Refused> {
         for value in trailers.values_mut() {
             if value.as_bytes() == CANARY.as_bytes() {
                 *value = REDACTED.parse().unwrap();
             }
         }
+        Ok(())
     }
     fn moved(&mut self, sent_bytes: u64, received_bytes: u64) -> Result<(), Refused> {
         self.left = self

@@ -182,7 +182,7 @@ pub struct Use {
     /// Put it in also where the program sends no placeholder.
     #[serde(default)]
     pub always: bool,
-    /// Cookies in answers that are credentials themselves: programs get placeholders of those too.
+    /// What in the answers is a credential itself: programs get placeholders of those too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capture: Vec<Caught>,
 }
@@ -228,6 +228,14 @@ pub enum Place {
 pub enum Caught {
     /// A cookie of this name.
     Cookie(String),
+    /// A field of a JSON answer, at most 1 MiB long.
+    Field {
+        /// Its name; dots lead into nested objects.
+        name: String,
+        /// Where programs put it afterwards, at the same host.
+        #[serde(default)]
+        place: Place,
+    },
 }
 
 impl Fetch {
@@ -359,7 +367,7 @@ impl Use {
             .collect::<Result<Vec<_>, _>>()?;
         let paths = self.paths.iter().map(|path| PathPattern::new(path)).collect::<Result<Vec<_>, _>>();
         let paths = paths.map_err(wrong)?;
-        let capture = self.capture.iter().map(Caught::read).collect();
+        let capture = self.capture.iter().map(Caught::read).collect::<Result<Vec<_>, _>>()?;
         Ok(Binding {
             host: HostPattern::new(host).map_err(wrong)?,
             port,
@@ -395,9 +403,10 @@ impl Place {
 }
 
 impl Caught {
-    fn read(&self) -> Capture {
-        match self {
+    fn read(&self) -> Result<Capture, String> {
+        Ok(match self {
             Self::Cookie(name) => Capture::Cookie { name: name.clone() },
-        }
+            Self::Field { name, place } => Capture::Field { field: name.clone(), place: place.read()? },
+        })
     }
 }

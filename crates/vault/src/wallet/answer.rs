@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use http::response::Parts;
 use memchr::memmem;
+use std::sync::Arc;
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
@@ -45,9 +46,9 @@ impl Wallet {
 
     /// What the answer's body (decoded from its content coding) must be passed through, if a binding names fields in it.
     #[must_use]
-    pub fn capture_body<'a>(&'a self, used: &'a Used) -> Option<CaptureBody<'a>> {
+    pub fn capture_body(self: &Arc<Self>, used: &Arc<Used>) -> Option<CaptureBody> {
         let wanted = used.captures.iter().any(|capture| matches!(capture, Capture::Field { .. }));
-        wanted.then(|| CaptureBody { wallet: self, used, body: Zeroizing::default() })
+        wanted.then(|| CaptureBody { wallet: self.clone(), used: used.clone(), body: Zeroizing::default() })
     }
 
     fn capture_cookies(&self, used: &Used, names: &[&str], headers: &mut HeaderMap) -> Result<(), Misuse> {
@@ -199,13 +200,13 @@ fn base64_core(value: &[u8], offset: usize) -> Zeroizing<Vec<u8>> {
 }
 
 /// The body of an answer in which bound fields become handles. It is kept whole until its end.
-pub struct CaptureBody<'a> {
-    wallet: &'a Wallet,
-    used: &'a Used,
+pub struct CaptureBody {
+    wallet: Arc<Wallet>,
+    used: Arc<Used>,
     body: Zeroizing<Vec<u8>>,
 }
 
-impl CaptureBody<'_> {
+impl CaptureBody {
     /// Takes `chunk`; nothing leaves before the end.
     ///
     /// # Errors
@@ -236,7 +237,7 @@ impl CaptureBody<'_> {
                 }
                 let what = format!("field {field}");
                 let placeholder =
-                    self.wallet.captured_as(self.used, text.as_bytes(), &what, place.clone())?;
+                    self.wallet.captured_as(&self.used, text.as_bytes(), &what, place.clone())?;
                 let old = Zeroizing::new(Json::from(text.as_str()).to_string());
                 let new = Json::from(placeholder.as_str()).to_string();
                 drop(Zeroizing::new(std::mem::replace(text, placeholder)));

@@ -26,7 +26,7 @@ fn name(text: &str) -> SecretName {
 struct Bench {
     _scratch: tempfile::TempDir,
     store: Arc<Store>,
-    wallet: Wallet,
+    wallet: Arc<Wallet>,
 }
 
 async fn bench(value: &str, bindings: Vec<Binding>) -> Bench {
@@ -37,7 +37,7 @@ async fn bench(value: &str, bindings: Vec<Binding>) -> Bench {
     let sources = BTreeMap::from([(name("token"), Source::Store)]);
     let vault = Vault::new(Some(store.clone()), sources, Duration::from_secs(60)).unwrap();
     let wallet = Wallet::new(vec![Grant { name: name("token"), bindings }], vault).await.unwrap();
-    Bench { _scratch: scratch, store, wallet }
+    Bench { _scratch: scratch, store, wallet: Arc::new(wallet) }
 }
 
 fn bound(place: Place) -> Binding {

@@ -2,6 +2,7 @@
 //! for them, and what it cost is counted. Its receipt is closed whatever happens.
 
 use super::alerts::Alerts;
+use super::guarded::Guarded;
 use crate::receipt::Receipt;
 use crate::wire::record::Status;
 use egress::{Ended, Exchange, Refused, Rewrite};
@@ -13,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use vault::{BodyPass, Destination, Used, Wallet};
+use vault::{BodyPass, CaptureBody, Destination, Used, Wallet};
 
 /// Requests of one sandbox that are remembered at once, whatever its settings allow.
 const REQUESTS_REMEMBERED_MAX: usize = 100_000;
@@ -76,12 +77,12 @@ pub(super) struct Passage {
     receipt: Option<Receipt>,
     budget: Arc<Budget>,
     wallet: Arc<Wallet>,
+    guarded: Arc<Guarded>,
     alerts: Arc<Alerts>,
     to: String,
-    used: Option<Used>,
+    used: Option<Arc<Used>>,
     outgoing: Option<BodyPass>,
-    /// What must not come in; the same for head, body and trailers of one answer.
-    known: Option<Known>,
+    is_searched: bool,
     status: Status,
     refused: String,
 }
@@ -91,23 +92,26 @@ impl Passage {
         receipt: Receipt,
         budget: Arc<Budget>,
         wallet: Arc<Wallet>,
+        guarded: Arc<Guarded>,
         alerts: Arc<Alerts>,
     ) -> Self {
         Self {
             receipt: Some(receipt),
             budget,
             wallet,
+            guarded,
             alerts,
             to: String::new(),
             used: None,
             outgoing: None,
-            known: None,
+            is_searched: false,
             status: Status::Ok,
             refused: String::new(),
         }
     }
 
-    /// Puts credentials into the head of a request to `to`, where they are bound. The permit is spent by this.
+    /// Puts credentials into the head of a request to `to`, where they are bound. The permit is spent by this. `body` is
+    /// the whole body, where it was wanted.
     ///
     /// # Errors
     /// A placeholder where it is not bound; nothing goes out then.
@@ -116,23 +120,22 @@ impl Passage {
         permit: Permit<Recorded>,
         to: Destination,
         mut head: Parts,
-        known: impl FnOnce() -> Result<Option<Known>, Refused>,
+        body: Option<&[u8]>,
     ) -> Result<(Parts, Self), Refused> {
         drop(permit);
         self.to = format!("{}:{}", to.host(), to.port());
-        match self.wallet.inject(&to, &mut head).await {
+        match self.wallet.inject_with(&to, &mut head, body).await {
             Ok(used) => {
                 self.outgoing = self.wallet.body(&used, &head.headers);
-                self.used = Some(used);
+                self.used = Some(Arc::new(used));
                 // After the values were fetched: what was never held cannot come back.
-                self.known = known()?;
+                self.is_searched = self.guarded.now()?.is_some();
                 Ok((head, self))
             }
             Err(misuse) => {
-                let why = misuse.to_string();
-                self.alerts.raise("secret-misuse", &format!("{}: {why}", self.to));
-                self.close(Status::Failed, &why);
-                Err(Refused(why))
+                let refused = misused(&self.alerts, &self.to, &misuse);
+                self.close(Status::Failed, &refused.0);
+                Err(refused)
             }
         }
     }
@@ -154,21 +157,28 @@ impl Exchange for Passage {
         if let Some(used) = &self.used {
             self.wallet.answered(used, head).map_err(|misuse| Refused(misuse.to_string()))?;
         }
-        if let Some(known) = &self.known {
-            clean(known, &mut head.headers);
+        // What was captured just now included.
+        if let Some(known) = self.guarded.now()? {
+            clean(&known, &mut head.headers);
         }
         Ok(())
     }
 
     fn incoming(&mut self) -> Option<Box<dyn Rewrite>> {
-        let known = self.known.as_ref()?;
-        Some(Box::new(In(known.stream(Replace::StandIn))))
+        let capture = self.used.as_ref().and_then(|used| self.wallet.capture_body(used));
+        let guarded = self.guarded.clone();
+        self.is_searched.then(|| Box::new(In { capture, guarded, stream: None }) as _)
     }
 
-    fn trailers(&mut self, trailers: &mut HeaderMap) {
-        if let Some(known) = &self.known {
-            clean(known, trailers);
+    fn sent_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Refused> {
+        self.wallet.outgoing_trailers(trailers).map_err(|misuse| misused(&self.alerts, &self.to, &misuse))
+    }
+
+    fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Refused> {
+        if let Some(known) = self.guarded.now()? {
+            clean(&known, trailers);
         }
+        Ok(())
     }
 
     fn moved(&mut self, sent_bytes: u64, received_bytes: u64) -> Result<(), Refused> {
@@ -224,38 +234,63 @@ struct Out {
     alerts: Arc<Alerts>,
 }
 
-impl Out {
-    fn refuse(&self, misuse: &vault::Misuse) -> Refused {
-        self.alerts.raise("secret-misuse", &format!("{}: {misuse}", self.to));
-        Refused(misuse.to_string())
-    }
+fn misused(alerts: &Alerts, to: &str, misuse: &vault::Misuse) -> Refused {
+    alerts.raise("secret-misuse", &format!("{to}: {misuse}"));
+    Refused(misuse.to_string())
 }
 
 impl Rewrite for Out {
     fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
-        self.pass.push(chunk, out).map_err(|misuse| self.refuse(&misuse))
+        self.pass.push(chunk, out).map_err(|misuse| misused(&self.alerts, &self.to, &misuse))
     }
     fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), Refused> {
-        self.pass.flush(out).map_err(|misuse| self.refuse(&misuse))
+        self.pass.flush(out).map_err(|misuse| misused(&self.alerts, &self.to, &misuse))
     }
     fn keeps_length(&self) -> bool {
         self.pass.keeps_length()
     }
 }
 
-/// What comes in: values that were put in are taken out again.
-struct In(Stream);
+/// What comes in: credentials that it brings become placeholders, and values that were put in are taken out again.
+struct In {
+    capture: Option<CaptureBody>,
+    guarded: Arc<Guarded>,
+    /// Made when the body begins, so that it knows what its head brought.
+    stream: Option<Stream>,
+}
+
+impl In {
+    fn search(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
+        if self.stream.is_none() {
+            self.stream = self.guarded.now()?.map(|known| known.stream(Replace::StandIn));
+        }
+        match &mut self.stream {
+            Some(stream) => stream.push(chunk, out),
+            None => out.extend_from_slice(chunk),
+        }
+        Ok(())
+    }
+}
 
 impl Rewrite for In {
     fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
-        self.0.push(chunk, out);
-        Ok(())
+        match &mut self.capture {
+            Some(capture) => capture.push(chunk).map_err(|misuse| Refused(misuse.to_string())),
+            None => self.search(chunk, out),
+        }
     }
     fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), Refused> {
-        self.0.flush(out);
+        if let Some(mut capture) = self.capture.take() {
+            let mut body = Vec::new();
+            capture.flush(&mut body).map_err(|misuse| Refused(misuse.to_string()))?;
+            self.search(&body, out)?;
+        }
+        if let Some(stream) = &mut self.stream {
+            stream.flush(out);
+        }
         Ok(())
     }
     fn keeps_length(&self) -> bool {
-        true
+        self.capture.is_none()
     }
 }

@@ -3,6 +3,7 @@
 
 mod alerts;
 mod exchange;
+mod guarded;
 mod java;
 mod wayout;
 

@@ -3,6 +3,7 @@
 
 use super::alerts::Alerts;
 use super::exchange::{Budget, Passage};
+use super::guarded::Guarded;
 use crate::config::Confinement;
 use crate::config::reach::Destination;
 use crate::facts::Scene;
@@ -11,10 +12,9 @@ use crate::pipeline::{self, Stop};
 use crate::session::Session;
 use egress::{Admitted, Answer, Attempt, Authority, Name, Refusal, Refused, Route, What};
 use http::request::Parts;
-use judge::filter::known::Known;
 use judge::request::tree::Tree;
 use judge::tool::{EGRESS, EGRESS_CONNECT, EGRESS_READ, EGRESS_WRITE, ToolName};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use vault::Wallet;
 
 /// Methods that only read (RFC 9110, section 9.2.1).
@@ -37,7 +37,7 @@ pub struct WayOut {
     wallet: Arc<Wallet>,
     budget: Arc<Budget>,
     alerts: Arc<Alerts>,
-    known: Mutex<Option<(u64, Known)>>,
+    guarded: Arc<Guarded>,
 }
 
 impl WayOut {
@@ -50,22 +50,8 @@ impl WayOut {
     ) -> Self {
         let budget = Arc::new(Budget::new(settings.requests_per_minute, settings.network_mib));
         let alerts = Arc::new(Alerts::new(gate.clone(), owner.session.id(), &owner.from));
-        Self { gate, owner, destinations, wallet, budget, alerts, known: Mutex::default() }
-    }
-
-    /// The values that must not come in, as they are now.
-    fn known(&self) -> Result<Option<Known>, Refused> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = self.wallet.generation();
-        let current = match &*known {
-            Some((of, current)) if *of == generation => current.clone(),
-            _ => {
-                let current = self.gate.secrets.known_to(&self.wallet).map_err(Refused)?;
-                *known = Some((generation, current.clone()));
-                current
-            }
-        };
-        Ok(Some(current).filter(|known| !known.is_empty()))
+        let guarded = Arc::new(Guarded::new(gate.clone(), wallet.clone()));
+        Self { gate, owner, destinations, wallet, budget, alerts, guarded }
     }
 
     fn destination(&self, name: &Name, port: u16) -> Option<&Destination> {
@@ -76,7 +62,7 @@ impl WayOut {
         let Attempt { name, port, what } = attempt;
         self.budget.request().map_err(Refused)?;
         let (tool, arguments) = match &what {
-            What::Request { tls, head, body_bytes } => {
+            What::Request { tls, head, body_bytes, .. } => {
                 let tool = if SAFE_METHODS.contains(&head.method) { EGRESS_READ } else { EGRESS_WRITE };
                 (tool, self.request(&name, port, *tls, head, *body_bytes))
             }
@@ -93,16 +79,16 @@ impl WayOut {
             Err(Stop::Failed(failed)) => return Err(Refused(failed.detail)),
         };
         let (budget, wallet) = (self.budget.clone(), self.wallet.clone());
-        let passage = Passage::new(receipt, budget, wallet, self.alerts.clone());
+        let passage = Passage::new(receipt, budget, wallet, self.guarded.clone(), self.alerts.clone());
         match what {
             What::Connection { .. } => {
                 // Spent on this one connection.
                 drop(permit);
                 Ok(Admitted { head: None, exchange: Box::new(passage) })
             }
-            What::Request { tls, head, .. } => {
+            What::Request { tls, head, body, .. } => {
                 let to = vault::Destination::new(name.as_str(), port, tls);
-                let (head, passage) = passage.dressed(permit, to, head, || self.known()).await?;
+                let (head, passage) = passage.dressed(permit, to, head, body.as_deref()).await?;
                 Ok(Admitted { head: Some(head), exchange: Box::new(passage) })
             }
         }
@@ -151,6 +137,10 @@ impl Authority for WayOut {
 
     fn route(&self, name: &Name, port: u16) -> Option<Route> {
         self.destination(name, port).map(super::route)
+    }
+
+    fn wants_body(&self, head: &Parts) -> Option<usize> {
+        self.wallet.wants_body(head).then_some(vault::BODY_FIELD_BYTES_MAX)
     }
 
     fn admit(&self, attempt: Attempt) -> Answer<'_, Result<Admitted, Refused>> {

@@ -13,9 +13,9 @@ fn answer(headers: &[(&str, &str)]) -> Answer {
     response.body(()).unwrap().into_parts().0
 }
 
-async fn used(wallet: &Wallet) -> Used {
+async fn used(wallet: &Wallet) -> Arc<Used> {
     let mut request = head(wallet, "POST", "/login", &[]);
-    wallet.inject(&to(), &mut request).await.ok().unwrap()
+    Arc::new(wallet.inject(&to(), &mut request).await.ok().unwrap())
 }
 
 #[tokio::test]
