@@ -52,9 +52,13 @@ pub async fn admit(
     raw: RawCall,
     scene: &Scene,
 ) -> Result<(Permit<Recorded>, Receipt), Stop> {
-    let entry = Entry::of(&raw, session, scene);
+    let entry = Entry::of(gate, &raw, session, scene);
     if session.adapter() == "mcp" {
         gate.note_seen(&scene.client_call);
+    }
+    if let Some(why) = entry.betrayal() {
+        let why = why.to_owned();
+        return Err(entry.denied(gate, session, None, why).await);
     }
     let rules = gate.rules();
     let facts = scene.facts(gate, session);
@@ -126,7 +130,7 @@ async fn record(
 
 /// Denies a call for a reason no policy has to give, and records it like every denial.
 pub async fn deny(gate: &Gate, session: &Session, raw: RawCall, scene: &Scene, why: &str) -> Stop {
-    Entry::of(&raw, session, scene).denied(gate, session, None, why.to_owned()).await
+    Entry::of(gate, &raw, session, scene).denied(gate, session, None, why.to_owned()).await
 }
 
 /// How a call ends without a result.

@@ -11,6 +11,7 @@ use crate::wire::record::{Body, Confined, Decided as DecidedRecord, Status};
 use judge::filter::{Release, Withheld, recordable};
 use judge::permit::{Decided, Permit};
 use judge::policy::Verdict;
+use judge::request::tree::Tree;
 use judge::request::{RawCall, Request};
 use std::sync::Arc;
 use std::time::Instant;
@@ -52,13 +53,34 @@ pub trait Output: AsRef<[u8]> {
 /// What will be recorded about a call, whatever is decided.
 pub struct Entry {
     record: DecidedRecord,
+    betrayal: Option<String>,
 }
 
 impl Entry {
-    /// Begins the entry of one call.
-    pub fn of(raw: &RawCall, session: &Session, scene: &Scene) -> Self {
-        let arguments = recordable(&raw.arguments).canonical();
+    /// Begins the entry of one call, in which no value that the gate guards is written.
+    pub fn of(gate: &Gate, raw: &RawCall, session: &Session, scene: &Scene) -> Self {
+        let mut betrayal = None;
+        let mut written = |tree: &Tree| {
+            let text = tree.canonical();
+            match gate.secrets.searched(text.as_bytes()) {
+                Ok(None) => serde_json::from_str(&recordable(tree).canonical()).unwrap_or_default(),
+                Ok(Some((clean, name))) => {
+                    betrayal = Some(format!(
+                        "it holds the value of secret `{name}`, which only the gate may put in; \
+                         if nobody typed it there, it has leaked: rotate it"
+                    ));
+                    let clean = Tree::parse(&clean).map(|clean| recordable(&clean).canonical());
+                    clean.ok().and_then(|clean| serde_json::from_str(&clean).ok()).unwrap_or_default()
+                }
+                Err(why) => {
+                    betrayal = Some(format!("it could not be searched for secrets: {why}"));
+                    serde_json::Value::Null
+                }
+            }
+        };
+        let (arguments, beside) = (written(&raw.arguments), written(&raw.beside));
         Self {
+            betrayal,
             record: DecidedRecord {
                 call: crate::random::name("c"),
                 client_call: scene.client_call.clone(),
@@ -73,8 +95,8 @@ impl Entry {
                 policy: String::new(),
                 approval: String::new(),
                 granted_by: String::new(),
-                arguments: serde_json::from_str(&arguments).unwrap_or_default(),
-                beside: serde_json::from_str(&recordable(&raw.beside).canonical()).unwrap_or_default(),
+                arguments,
+                beside,
             },
         }
     }
@@ -82,6 +104,11 @@ impl Entry {
     /// The call's name in the journal.
     pub fn call(&self) -> &str {
         &self.record.call
+    }
+
+    /// Why the call may not even be judged: what it says would betray a secret.
+    pub fn betrayal(&self) -> Option<&str> {
+        self.betrayal.as_deref()
     }
 
     /// Notes which approval was spent.

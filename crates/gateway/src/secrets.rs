@@ -171,17 +171,25 @@ impl Secrets {
         }
     }
 
+    /// `text` with the name of each secret in place of its value, and one of those names; nothing when it holds none.
+    ///
+    /// # Errors
+    /// It cannot be searched; then it may not be passed on at all.
+    pub fn searched(&self, text: &[u8]) -> Result<Option<(Vec<u8>, String)>, String> {
+        let known = self.known()?;
+        if known.is_empty() {
+            return Ok(None);
+        }
+        let (clean, findings) = known.redact(text, Replace::Handle);
+        Ok(findings.first().map(|found| (clean, found.handle.to_string())))
+    }
+
     /// `text` as it may be passed on: with the name of each secret in place of its value.
     ///
     /// # Errors
     /// It cannot be searched; then it may not be passed on at all.
     pub fn clean(&self, text: Vec<u8>) -> Result<Vec<u8>, String> {
-        let known = self.known()?;
-        if known.is_empty() {
-            return Ok(text);
-        }
-        let (cleaned, findings) = known.redact(&text, Replace::Handle);
-        Ok(if findings.is_empty() { text } else { cleaned })
+        Ok(self.searched(&text)?.map_or(text, |(clean, _)| clean))
     }
 
     /// The same, where what `wallet` has stands for its values.
