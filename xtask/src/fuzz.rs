@@ -4,11 +4,13 @@
 use anyhow::{Context, bail};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Where libFuzzer sees which branches an input took. The same flags as `cargo fuzz --sanitizer none`.
+/// Where libFuzzer sees which branches an input took. The same flags as `cargo fuzz --sanitizer none`, `fuzzing` included: it
+/// opens the doors to readers that no other crate may call.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares";
+    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing";
 /// Longest input tried, in bytes: past this, bounds are what is tested, and unit tests do that.
 const INPUT_BYTES_MAX: &str = "-max_len=8192";
 /// Longest time for one input, in seconds.
@@ -41,9 +43,24 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<bool> {
     }
     let (mut inputs, mut crashed) = (0, Vec::new());
     let targets: Vec<_> = all.iter().filter(|name| chosen.is_empty() || chosen.contains(name)).collect();
-    for target in &targets {
-        let binary = folder.join("target").join(platform).join("debug").join(target);
-        let seen = one(&folder, &binary, target, &seconds, runs.as_deref())?;
+    let binaries = folder.join("target").join(platform).join("debug");
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut seen = Vec::new();
+        while let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
+            seen.push((*target, one(&folder, &binaries.join(target), target, &seconds, runs.as_deref())));
+        }
+        seen
+    };
+    // One on each core.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut all: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker does not panic")).collect()
+    });
+    all.sort_by_key(|(target, _)| *target);
+    for (target, seen) in all {
+        let seen = seen?;
         inputs += seen.inputs;
         let what = if seen.fine { "ok  " } else { "FAIL" };
         println!(

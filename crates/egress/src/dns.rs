@@ -105,7 +105,10 @@ fn lookup(exit: &Exit, asked: Result<Name, &[u8]>) -> Option<Ipv4Addr> {
 }
 
 /// The answer to a message; `None` to what is no question. `lookup` gets what is no host name as the bytes it was.
-fn answer(message: &[u8], lookup: impl FnOnce(Result<Name, &[u8]>) -> Option<Ipv4Addr>) -> Option<Vec<u8>> {
+pub(crate) fn answer(
+    message: &[u8],
+    lookup: impl FnOnce(Result<Name, &[u8]>) -> Option<Ipv4Addr>,
+) -> Option<Vec<u8>> {
     let header: &[u8; HEADER_BYTES] = message.first_chunk()?;
     let [_, _, flags, _, q0, q1, a0, a1, n0, n1, ..] = *header;
     if flags & 0x80 != 0 {

@@ -18,6 +18,8 @@ mod dial;
 mod dns;
 mod exit;
 mod fake;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hello;
 mod http;
 mod name;

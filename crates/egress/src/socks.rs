@@ -63,14 +63,17 @@ pub(crate) async fn greet(
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+pub(crate) enum Asked {
     Name(Vec<u8>, u16),
     Address(u16),
     Command,
     Nothing(&'static str),
 }
 
-async fn read(io: &mut (impl AsyncRead + AsyncWrite + Unpin), token: Option<&Token>) -> io::Result<Asked> {
+pub(crate) async fn read(
+    io: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    token: Option<&Token>,
+) -> io::Result<Asked> {
     let [version, count] = take(io).await?;
     let mut methods = vec![0; count.into()];
     io.read_exact(&mut methods).await?;

@@ -150,6 +150,21 @@ impl Messages {
     }
 }
 
+/// What frames of our own say: the payloads of messages, and those of control frames.
+#[cfg(fuzzing)]
+pub(crate) fn payloads(role: Role, wire: &mut [u8]) -> (Vec<u8>, Vec<u8>) {
+    let (mut parser, mut said, mut control) = (Parser::new(role), Vec::new(), Vec::new());
+    let mut input = wire;
+    while let Some((event, used)) = parser.next(input).expect("what is passed on is well-formed") {
+        if let Event::Payload { .. } = event {
+            let into = if parser.head().opcode.is_control() { &mut control } else { &mut said };
+            into.extend_from_slice(&input[..used]);
+        }
+        input = &mut input[used..];
+    }
+    (said, control)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

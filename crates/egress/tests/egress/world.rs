@@ -97,7 +97,8 @@ impl Authority for Gate {
             let mut head = head;
             if let Some(head) = &mut head {
                 if let Some(body) = body {
-                    head.headers.insert("x-signed", String::from_utf8(body.to_vec()).unwrap().parse().unwrap());
+                    head.headers
+                        .insert("x-signed", String::from_utf8(body.to_vec()).unwrap().parse().unwrap());
                 }
                 if head.uri.path() == "/forbidden" {
                     return Err(Refused("this path is not granted".to_owned()));

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use http::response::Parts;
 use memchr::memmem;
-use std::sync::Arc;
 use serde_json::Value as Json;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Longest answer that is looked through for credentials, in bytes.

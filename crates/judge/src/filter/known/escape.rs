@@ -48,6 +48,11 @@ impl History {
         }
         self.kept.extend(bytes, places);
     }
+
+    /// Where the text began that ends here and is this many bytes of this level long, as far as it is kept.
+    fn start(&self, bytes: usize) -> u64 {
+        self.kept.spans.get(self.kept.len().saturating_sub(bytes)).map_or(u64::MAX, |span| span.start())
+    }
 }
 
 /// What is being read, and what came just before it.
@@ -283,14 +288,17 @@ impl Escapes {
         self.finish_plain(core, hits);
     }
 
-    pub(super) fn hold(&self, core: &Core, end: u64) -> u64 {
+    pub(super) fn hold(&self, core: &Core, history: &History, end: u64) -> u64 {
         let partial = self.partial.spans.first().map_or(u64::MAX, |span| span.start());
         let surrogate = self.surrogate.map_or(u64::MAX, |(_, span)| span.start());
-        let plain = match &self.plain {
-            Some(plain) if self.limit != 0 => plain.hold(core, end),
-            _ => u64::MAX,
-        };
-        partial.min(surrogate).min(plain)
+        let pending = partial.min(surrogate);
+        match &self.plain {
+            // What is pending has no length yet.
+            Some(plain) if self.limit != 0 => pending.min(plain.hold(core, end.min(pending))),
+            // Should it become an escape, plain text begins as far before it as a match can reach.
+            _ if self.partial.len() > 0 => pending.min(history.start(self.partial.len() + core.reach_bytes)),
+            _ => pending,
+        }
     }
 }
 

@@ -29,6 +29,8 @@ struct Begun {
 pub(super) struct Lane {
     bytes: Vec<u8>,
     spans: Vec<Span>,
+    /// Where the bytes stand in the view's own text, where that is not the input itself.
+    own: Vec<Span>,
     filled: usize,
     searched: usize,
     begun: Vec<Begun>,
@@ -41,10 +43,18 @@ impl Lane {
         self.begun.clear();
     }
 
-    /// Appends those of `bytes` that `keep` names. Every byte is written, and the end advances only past a kept one: no branch.
+    /// Appends those of `bytes`, which begin at `own` in their text, that `keep` names. Every byte is written, and the end
+    /// advances only past a kept one: no branch.
     #[inline]
-    pub(super) fn fill<P: Places>(&mut self, bytes: &[u8], places: P, keep: &[u8; 256]) {
-        self.reserve(bytes.len());
+    pub(super) fn fill<P: Places>(&mut self, bytes: &[u8], places: P, own: u64, keep: &[u8; 256]) {
+        self.reserve(bytes.len(), !P::FLAT);
+        if !P::FLAT {
+            let mut end = self.filled;
+            for (at, byte) in (own..).zip(bytes) {
+                self.own[end] = Span::new(at, at + 1);
+                end += usize::from(keep[usize::from(*byte)]);
+            }
+        }
         let (out, spans) = (&mut self.bytes[self.filled..], &mut self.spans[self.filled..]);
         let (out, spans) = (&mut out[..bytes.len()], &mut spans[..bytes.len()]);
         let mut end = 0;
@@ -56,19 +66,25 @@ impl Lane {
         self.filled += end;
     }
 
-    pub(super) fn push(&mut self, byte: u8, span: Span) {
-        self.reserve(1);
+    pub(super) fn push(&mut self, byte: u8, span: Span, own: Option<Span>) {
+        self.reserve(1, own.is_some());
         self.bytes[self.filled] = byte;
         self.spans[self.filled] = span;
+        if let Some(own) = own {
+            self.own[self.filled] = own;
+        }
         self.filled += 1;
     }
 
-    fn reserve(&mut self, more: usize) {
+    fn reserve(&mut self, more: usize, has_own: bool) {
         // One more than asked: the branchless fill writes before it knows whether to keep.
         let want = self.filled + more + 1;
         if self.bytes.len() < want {
             self.bytes.resize(want + 64, 0);
             self.spans.resize(want + 64, Span::default());
+        }
+        if has_own && self.own.len() < want {
+            self.own.resize(want + 64, Span::default());
         }
     }
 
@@ -110,8 +126,9 @@ impl Lane {
                 if end > self.filled {
                     break;
                 }
+                let gap_bytes_max = u64::from(pattern.gap_bytes_max);
                 if pattern.is(&self.bytes[*at..end])
-                    && self.gap_bytes(*at, end) <= u64::from(pattern.gap_bytes_max) * scale
+                    && (*at + 1..end).all(|next| self.is_near(next, gap_bytes_max, scale))
                 {
                     let span = self.spans[*at].until(self.spans[end - 1]);
                     hits.push(Hit {
@@ -131,19 +148,18 @@ impl Lane {
             if next >= self.filled {
                 return true;
             }
-            if self.gap_between(next) > index.gap_bytes_max() * scale {
+            if !self.is_near(next, index.gap_bytes_max(), scale) {
                 return false;
             }
             index.narrow(range, self.bytes[next]);
         }
     }
 
-    fn gap_between(&self, at: usize) -> u64 {
-        self.spans[at].start().saturating_sub(self.spans[at - 1].end())
-    }
-
-    fn gap_bytes(&self, start: usize, end: usize) -> u64 {
-        (start + 1..end).map(|i| self.gap_between(i)).max().unwrap_or(0)
+    /// Whether the byte at `at` is near enough to the one before it: in the view's own text, and in the input as far as what is
+    /// written there can be longer. Text that is read again at another depth is as near to itself as it was.
+    fn is_near(&self, at: usize, gap_bytes_max: u64, scale: u64) -> bool {
+        let gap = |spans: &[Span]| spans[at].start().saturating_sub(spans[at - 1].end());
+        gap(&self.spans) <= gap_bytes_max * scale && (self.own.is_empty() || gap(&self.own) <= gap_bytes_max)
     }
 
     fn drop_searched(&mut self) {
@@ -151,30 +167,34 @@ impl Lane {
         if kept > KEPT_BYTES_MAX {
             self.bytes.copy_within(kept..self.filled, 0);
             self.spans.copy_within(kept..self.filled, 0);
+            if !self.own.is_empty() {
+                self.own.copy_within(kept..self.filled, 0);
+            }
             self.filled -= kept;
             self.searched -= kept;
             self.begun.iter_mut().for_each(|b| b.at -= kept);
         }
     }
 
-    /// Where the earliest match that could still be completed begins, given that the text has reached `end`.
-    pub(super) fn hold(&self, index: &Index, scale: u64, end: u64) -> u64 {
+    /// Where the earliest match that could still be completed begins, given that the input has reached `end` and the view's own
+    /// text `own_end`.
+    pub(super) fn hold(&self, index: &Index, scale: u64, end: u64, own_end: u64) -> u64 {
         let mut hold = u64::MAX;
         let Some(last) = self.filled.checked_sub(1) else { return hold };
-        if end.saturating_sub(self.spans[last].end()) > index.gap_bytes_max() * scale {
+        let most = index.gap_bytes_max();
+        let is_far = !self.own.is_empty() && own_end.saturating_sub(self.own[last].end()) > most;
+        if is_far || end.saturating_sub(self.spans[last].end()) > most * scale {
             return hold;
         }
         if let Some(first) = self.begun.first() {
             hold = self.spans[first.at].start();
         }
-        let mut next = end;
         for at in (self.searched.max((self.filled + 1).saturating_sub(WINDOW_BYTES))..self.filled).rev() {
-            if next.saturating_sub(self.spans[at].end()) > index.gap_bytes_max() * scale {
+            if at < last && !self.is_near(at + 1, most, scale) {
                 break;
             }
-            next = self.spans[at].start();
             if index.may_start(&self.bytes[at..self.filled]) {
-                hold = hold.min(next);
+                hold = hold.min(self.spans[at].start());
             }
         }
         hold

@@ -4,7 +4,7 @@
 use super::escape::{ESCAPE_BYTES_MAX, Escapes, History, Text};
 use super::inflate::Inflate;
 use super::lane::{Hit, Lane};
-use super::place::{Flat, Mapped, Places, Staged};
+use super::place::{Flat, Mapped, Places, Span, Staged};
 use super::run::{BASE32, BASE64, HEX, Run};
 use super::scalar::{Utf8, drawn_like, hidden};
 use super::{Core, Form};
@@ -21,6 +21,8 @@ pub(super) struct Level {
     exact: Lane,
     utf8: Utf8,
     history: History,
+    /// How much of this text was read, in its own bytes.
+    read: u64,
     deeper: Option<Deeper>,
 }
 
@@ -87,6 +89,7 @@ impl Level {
             exact: Lane::default(),
             utf8: Utf8::default(),
             history: History::default(),
+            read: 0,
             deeper,
         })
     }
@@ -97,6 +100,7 @@ impl Level {
         self.exact.reset();
         self.utf8.reset();
         self.history.reset();
+        self.read = 0;
         if let Some(deeper) = &mut self.deeper {
             deeper.escapes.reset();
             deeper.base64.reset();
@@ -135,10 +139,14 @@ impl Level {
         let (depth, scale) = (self.depth, scale(self.depth));
         let from = self.alnum.filled();
         self.fill(core, bytes, places);
+        self.read += bytes.len() as u64;
         if let Some(deeper) = &mut self.deeper {
             let (fresh, spans) = self.alnum.fresh(from);
-            deeper.hex.feed(core, depth, fresh, Mapped(spans), hits);
-            deeper.base32.feed(core, depth, fresh, Mapped(spans), hits);
+            let end = places.span(bytes.len() - 1).end();
+            for run in [&mut deeper.hex, &mut deeper.base32] {
+                run.feed(core, depth, fresh, Mapped(spans), hits);
+                run.lapse(core, depth, end, hits);
+            }
         }
         self.alnum.search(&core.alnum, scale, hits);
         self.dense.search(&core.dense, scale, hits);
@@ -155,16 +163,17 @@ impl Level {
     /// Fills the lanes: ASCII by the slice, other scalars as what they are drawn like.
     fn fill<P: Places>(&mut self, core: &Core, bytes: &[u8], places: P) {
         if !core.exact.is_empty() {
-            self.exact.fill(bytes, places, &EVERY);
+            self.exact.fill(bytes, places, self.read, &EVERY);
         }
         let mut at = 0;
         while at < bytes.len() {
             let ascii = ascii_bytes(&bytes[at..]);
             if ascii > 0 {
                 self.utf8.reset();
-                self.alnum.fill(&bytes[at..at + ascii], places.from(at), &ALNUM);
+                let own = self.read + at as u64;
+                self.alnum.fill(&bytes[at..at + ascii], places.from(at), own, &ALNUM);
                 if !core.dense.is_empty() {
-                    self.dense.fill(&bytes[at..at + ascii], places.from(at), &DENSE);
+                    self.dense.fill(&bytes[at..at + ascii], places.from(at), own, &DENSE);
                 }
                 at += ascii;
                 continue;
@@ -176,11 +185,14 @@ impl Level {
                     deeper.hidden.push(byte, span);
                 }
                 if let Some(byte) = drawn_like(code) {
+                    let end = self.read + at as u64 + 1;
+                    let width = char::from_u32(code).map_or(1, char::len_utf8) as u64;
+                    let own = (!P::FLAT).then(|| Span::new(end.saturating_sub(width), end));
                     if byte.is_ascii_alphanumeric() {
-                        self.alnum.push(byte, span);
+                        self.alnum.push(byte, span, own);
                     }
                     if !core.dense.is_empty() {
-                        self.dense.push(byte, span);
+                        self.dense.push(byte, span, own);
                     }
                 }
             }
@@ -210,10 +222,13 @@ impl Level {
     /// No hit that is still to come begins before this, when the input has been read up to `end`.
     pub(super) fn hold(&self, core: &Core, end: u64) -> u64 {
         let scale = scale(self.depth);
-        let lanes = self.alnum.hold(&core.alnum, scale, end).min(self.dense.hold(&core.dense, scale, end));
-        let mut hold = lanes.min(self.exact.hold(&core.exact, scale, end)).min(self.utf8.hold());
+        let lanes = [(&self.alnum, &core.alnum), (&self.dense, &core.dense), (&self.exact, &core.exact)];
+        let mut hold = self.utf8.hold();
+        for (lane, index) in lanes {
+            hold = hold.min(lane.hold(index, scale, end, self.read));
+        }
         if let Some(deeper) = &self.deeper {
-            hold = hold.min(deeper.escapes.hold(core, end));
+            hold = hold.min(deeper.escapes.hold(core, &self.history, end));
             for run in [&deeper.base64, &deeper.hex, &deeper.base32] {
                 hold = hold.min(run.hold(core, self.depth, end));
             }

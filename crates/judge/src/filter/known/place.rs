@@ -25,6 +25,8 @@ impl Span {
 
 /// The spans of a slice of bytes.
 pub(super) trait Places: Copy {
+    /// Whether the bytes are the input itself.
+    const FLAT: bool;
     fn span(&self, index: usize) -> Span;
     fn from(&self, index: usize) -> Self;
 }
@@ -34,6 +36,7 @@ pub(super) trait Places: Copy {
 pub(super) struct Flat(pub(super) u64);
 
 impl Places for Flat {
+    const FLAT: bool = true;
     #[inline(always)]
     fn span(&self, index: usize) -> Span {
         let start = self.0 + index as u64;
@@ -49,6 +52,7 @@ impl Places for Flat {
 pub(super) struct Mapped<'a>(pub(super) &'a [Span]);
 
 impl Places for Mapped<'_> {
+    const FLAT: bool = false;
     #[inline(always)]
     fn span(&self, index: usize) -> Span {
         self.0[index]

@@ -135,7 +135,6 @@ impl Run {
         places: P,
         hits: &mut Vec<Hit>,
     ) {
-        let scale = super::level::scale(depth);
         let digit = &self.alphabet.digit;
         let chars_min = self.alphabet.chars_min(core);
         let probe = chars_min - 1;
@@ -162,16 +161,16 @@ impl Run {
             if value == NOT {
                 self.outside(core, depth, bytes[at], hits);
             } else {
-                self.inside(core, depth, scale, bytes[at], places.span(at), hits);
+                self.inside(core, depth, bytes[at], places.span(at), hits);
             }
             at += 1;
         }
         self.read(core, hits);
     }
 
-    fn inside(&mut self, core: &Core, depth: u8, scale: u64, byte: u8, span: Span, hits: &mut Vec<Hit>) {
+    fn inside(&mut self, core: &Core, depth: u8, byte: u8, span: Span, hits: &mut Vec<Hit>) {
         let pending = self.active || self.head.len() > 0;
-        if pending && self.gap_before(span.start()) > self.alphabet.gap_bytes_max.saturating_mul(scale) {
+        if pending && self.is_over(depth, span.start()) {
             self.end(core, depth, hits);
         }
         if self.between_bytes > 0 {
@@ -316,15 +315,25 @@ impl Run {
         }
     }
 
+    /// Ends a run that nothing can go on any more, when the text has been read up to `end`: what it says is known now, and
+    /// must not come after what stands behind it was passed on.
+    pub(super) fn lapse(&mut self, core: &Core, depth: u8, end: u64, hits: &mut Vec<Hit>) {
+        if (self.active || self.head.len() > 0) && self.is_over(depth, end) {
+            self.end(core, depth, hits);
+        }
+    }
+
+    fn is_over(&self, depth: u8, start: u64) -> bool {
+        self.gap_before(start) > self.alphabet.gap_bytes_max.saturating_mul(super::level::scale(depth))
+    }
+
     pub(super) fn finish(&mut self, core: &Core, depth: u8, hits: &mut Vec<Hit>) {
         self.end(core, depth, hits);
     }
 
     pub(super) fn hold(&self, core: &Core, depth: u8, end: u64) -> u64 {
         let pending = self.active || self.head.len() > 0;
-        if !pending
-            || self.gap_before(end) > self.alphabet.gap_bytes_max.saturating_mul(super::level::scale(depth))
-        {
+        if !pending || self.is_over(depth, end) {
             return u64::MAX;
         }
         if !self.active {
