@@ -195,7 +195,7 @@ async fn configure(place: &Place, desk: &Path) -> anyhow::Result<()> {
             sandbox: Confinement { workspace: Access::ReadWrite, ..Confinement::default() },
             ..Configured::default()
         };
-        let found = survey::look(server.name(), &configured, place).await?;
+        let found = survey::look(server.name(), &configured, place, None).await?;
         for change in survey::changes(&lock, server.name(), &found) {
             survey::accept(&mut lock, server.name(), &change);
         }

@@ -31,6 +31,9 @@ pub(crate) fn run(place: Option<&Place>, state: Option<&Path>, json: bool) -> an
                 config.as_ref().map(|_| place.config.display().to_string()).map_err(Clone::clone),
             );
             if let Ok(config) = &config {
+                for (server, standing) in crate::login::standing(place, config) {
+                    find("sign-in", standing.map(|()| format!("somebody is signed in to server `{server}`")));
+                }
                 let rules = Rules::load(place, config);
                 find(
                     "rules",

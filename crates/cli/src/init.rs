@@ -73,7 +73,7 @@ pub(crate) fn run(dir: Option<&Path>, state: Option<&Path>, args: Args) -> anyho
             terminal::say(&format!("  {}", terminal::safe(&walls(&server.sandbox))));
         }
         lock.servers.entry(name.clone()).or_default();
-        match runtime.block_on(survey::look(&name, &server, &place)) {
+        match runtime.block_on(survey::look(&name, &server, &place, None)) {
             Ok(found) => {
                 for why in &found.malformed {
                     terminal::say(&format!(

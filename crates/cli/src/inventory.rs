@@ -162,7 +162,7 @@ fn differences(place: &Place, config: &Config, lock: &Lock) -> Vec<(String, Chan
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let mut all = Vec::new();
     for (name, server) in &config.server {
-        match runtime.block_on(survey::look(name, server, place)) {
+        match runtime.block_on(survey::look(name, server, place, Some(config))) {
             Ok(found) => {
                 for why in &found.malformed {
                     terminal::complain(&format!("server `{name}`: {}", terminal::safe(why)));

@@ -8,6 +8,7 @@ mod doctor;
 mod init;
 mod inventory;
 mod journal;
+mod login;
 mod policy;
 mod relay;
 mod sandbox;
@@ -58,6 +59,13 @@ enum Command {
     Secret {
         #[command(subcommand)]
         action: secret::Action,
+    },
+    /// Sign in to a remote server that wants OAuth
+    Login(login::Args),
+    /// Forget a sign-in, and have its tokens revoked
+    Logout {
+        /// The server, as bailiwick.toml names it
+        server: String,
     },
     /// Answer what waits for a person
     Approvals {
@@ -166,6 +174,8 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         Command::Warden => Ok(sandbox::serve()),
         Command::Decide(args) => decide::run(&place()?, &args),
         Command::Secret { action } => secret::run(line.dir.as_deref(), line.state.as_deref(), action),
+        Command::Login(args) => login::sign_in(&place()?, &args),
+        Command::Logout { server } => login::sign_out(&place()?, &server),
         Command::Approvals { action } => approvals::run(&place()?, action),
         Command::Inventory { action } => inventory::run(&place()?, action),
         Command::Policy { action } => policy::run(&place()?, action),

@@ -46,6 +46,12 @@ pub(crate) fn run(dir: Option<&Path>, state: Option<&Path>, action: Action) -> a
     let (folder, config) = folder(dir, state)?;
     let store = Store::open(&folder, Unlock::KeyFile(Store::key_file(&folder)))
         .with_context(|| folder.display().to_string())?;
+    if let Action::Set { name } | Action::Rotate { name } = &action {
+        anyhow::ensure!(
+            !name.as_str().starts_with(vault::LOGIN_PREFIX),
+            "`{name}` is the name of a login; `bailiwick login SERVER` makes those"
+        );
+    }
     match action {
         Action::Set { name } => {
             let version = store.set(&name, &typed(&name)?)?;
@@ -102,7 +108,9 @@ fn list(store: &Store, config: Option<&Config>, json: bool) -> anyhow::Result<()
         };
         let uses: Vec<&str> =
             setting.map(|it| it.uses.iter().map(|at| at.host.as_str()).collect()).unwrap_or_default();
-        let bound = if exposed {
+        let bound = if entry.name.as_str().starts_with(vault::LOGIN_PREFIX) {
+            "a login, for its server only".to_owned()
+        } else if exposed {
             terminal::coloured("shown to processes", 31)
         } else if uses.is_empty() {
             "bound nowhere".to_owned()

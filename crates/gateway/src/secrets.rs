@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use vault::{Binding, Grant, SecretName, Store, Unlock, Vault, Wallet};
+use vault::{Binding, Grant, LOGIN_PREFIX, Logins, SecretName, Store, Unlock, Vault, Wallet};
 use zeroize::Zeroizing;
 
 /// What precedes and ends the name of a secret in a text that stands for its value.
@@ -18,6 +18,8 @@ const CLOSING: char = '}';
 /// The secrets of one gate.
 pub struct Secrets {
     vault: Arc<Vault>,
+    /// What somebody signed in to; nothing without a store.
+    logins: Option<Logins>,
     settings: BTreeMap<SecretName, (Expose, Vec<Binding>)>,
     known: Mutex<Option<(u64, Known)>>,
 }
@@ -33,12 +35,16 @@ impl Secrets {
         for (name, secret) in &config.secret {
             let wrong = |why: String| format!("[secret.{name}]: {why}");
             let name = SecretName::new(name).map_err(|error| wrong(error.to_string()))?;
+            if name.as_str().starts_with(LOGIN_PREFIX) {
+                return Err(wrong(format!("names that begin with `{LOGIN_PREFIX}` are those of logins")));
+            }
             let uses = secret.uses.iter().map(crate::config::secret::Use::binding);
             let bindings = uses.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
             sources.insert(name.clone(), secret.from.source().map_err(wrong)?);
             settings.insert(name, (secret.expose, bindings));
         }
-        let store = if sources.is_empty() && !folder.join("secrets.vault").exists() {
+        let signs_in = config.server.values().any(|server| server.auth.is_some());
+        let store = if sources.is_empty() && !signs_in && !folder.join("secrets.vault").exists() {
             None
         } else {
             let store = Store::open(folder, Unlock::KeyFile(Store::key_file(folder)));
@@ -47,12 +53,16 @@ impl Secrets {
         if let Some(store) = &store {
             // Nothing may use them, and still they must be seen nowhere.
             for entry in store.list().map_err(|error| error.to_string())? {
-                sources.entry(entry.name).or_insert(vault::Source::Store);
+                // A login is no value to be put anywhere: it is known by its parts, and used for its server only.
+                if !entry.name.as_str().starts_with(LOGIN_PREFIX) {
+                    sources.entry(entry.name).or_insert(vault::Source::Store);
+                }
             }
         }
         let grace = Duration::from_secs(vault::GRACE_SECONDS);
-        let vault = Vault::new(store, sources, grace).map_err(|error| error.to_string())?;
-        Ok(Self { vault, settings, known: Mutex::default() })
+        let vault = Vault::new(store.clone(), sources, grace).map_err(|error| error.to_string())?;
+        let logins = store.map(|store| Logins::new(vault.clone(), store, folder, &config.gate.authorities));
+        Ok(Self { vault, logins, settings, known: Mutex::default() })
     }
 
     /// Fetches what can be had, so that it is known from the beginning, and keeps it fresh for ever.
@@ -154,12 +164,23 @@ impl Secrets {
         Wallet::new(grants, self.vault.clone()).await.map_err(|error| error.to_string())
     }
 
+    /// What somebody signed in to.
+    pub fn logins(&self) -> Option<&Logins> {
+        self.logins.as_ref()
+    }
+
+    /// A number that changes whenever a token of some login does.
+    pub fn login_generation(&self) -> u64 {
+        self.logins.as_ref().map_or(0, Logins::generation)
+    }
+
     /// Everything the vault holds now, to be found in what comes back.
     ///
     /// # Errors
     /// A value that cannot be searched for; then nothing may pass unsearched.
     pub fn known(&self) -> Result<Known, String> {
-        let generation = self.vault.generation();
+        // Both only grow, so their sum names a state of both.
+        let generation = self.vault.generation().wrapping_add(self.login_generation());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
             Some((of, known)) if *of == generation => Ok(known.clone()),
@@ -214,6 +235,9 @@ impl Secrets {
         for name in self.vault.names().filter(|name| !placed.contains(name)) {
             self.vault.guarded(name, |held| values.extend(name, "", held));
         }
+        if let Some(logins) = &self.logins {
+            logins.each(|name, secret| secret.expose(|value| values.add(name, "", value)));
+        }
         let guarded: Vec<Guarded<'_>> = values
             .0
             .iter()
@@ -230,19 +254,21 @@ struct Values(Vec<(String, Zeroizing<Vec<u8>>, String)>);
 impl Values {
     fn extend(&mut self, name: &SecretName, placeholder: &str, held: &[Arc<vault::Held>]) {
         for held in held {
-            held.expose(|value| {
-                // A pair of a name and a password is two values when it is used.
-                let lower = Zeroizing::new(value.to_ascii_lowercase());
-                // As the name of a header field a value loses its capitals.
-                for part in value.split(|byte| *byte == b':').chain([value, lower.as_slice()]) {
-                    let known = self.0.iter().any(|(_, known, _)| known.as_slice() == part);
-                    if part.len() >= VALUE_BYTES_MIN && !known {
-                        // What stands for a whole stands for its part only in length.
-                        let stand_in = if part == value { placeholder } else { "" };
-                        self.0.push((name.to_string(), Zeroizing::new(part.to_vec()), stand_in.to_owned()));
-                    }
-                }
-            });
+            held.expose(|value| self.add(name, placeholder, value));
+        }
+    }
+
+    fn add(&mut self, name: &SecretName, placeholder: &str, value: &[u8]) {
+        // A pair of a name and a password is two values when it is used.
+        let lower = Zeroizing::new(value.to_ascii_lowercase());
+        // As the name of a header field a value loses its capitals.
+        for part in value.split(|byte| *byte == b':').chain([value, lower.as_slice()]) {
+            let known = self.0.iter().any(|(_, known, _)| known.as_slice() == part);
+            if part.len() >= VALUE_BYTES_MIN && !known {
+                // What stands for a whole stands for its part only in length.
+                let stand_in = if part == value { placeholder } else { "" };
+                self.0.push((name.to_string(), Zeroizing::new(part.to_vec()), stand_in.to_owned()));
+            }
         }
     }
 }

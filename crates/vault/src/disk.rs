@@ -233,15 +233,29 @@ fn sync_parent(path: &Path) -> Result<(), DiskError> {
 
 /// An exclusive lock between processes, held until the file is dropped.
 pub(crate) fn lock(path: &Path) -> Result<File, DiskError> {
+    let file = lock_file(path)?;
+    file.lock().map_err(io_error("lock", path))?;
+    Ok(file)
+}
+
+/// The same at once, or nothing when another holds it.
+pub(crate) fn try_lock(path: &Path) -> Result<Option<File>, DiskError> {
+    let file = lock_file(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(why)) => Err(io_error("lock", path)(why)),
+    }
+}
+
+fn lock_file(path: &Path) -> Result<File, DiskError> {
     let flags = OFlags::NOFOLLOW.bits().cast_signed();
-    let file = OpenOptions::new()
+    OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .custom_flags(flags)
         .open(path)
-        .map_err(io_error("open", path))?;
-    file.lock().map_err(io_error("lock", path))?;
-    Ok(file)
+        .map_err(io_error("open", path))
 }

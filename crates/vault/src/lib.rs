@@ -2,6 +2,7 @@
 //! are seen nowhere else. A value leaves only inside a request that its binding covers, or to a closure that is shown it.
 //!
 //! - [`Store`] keeps values encrypted; [`Source`] says where else they come from; [`Vault`] holds them by name.
+//! - [`Logins`] signs in to remote MCP servers and keeps their tokens.
 //! - [`Wallet`] is what one sandbox has: placeholders inside, values put in at the last hop.
 //!
 //! What cannot be promised: the HTTP stack and the TLS library keep copies of what they send, in buffers that nobody
@@ -19,6 +20,7 @@ mod error;
 mod fixture;
 mod keeper;
 mod lease;
+mod login;
 mod mint;
 mod name;
 mod net;
@@ -37,6 +39,10 @@ pub use disk::DiskError;
 pub use error::SecretError;
 pub use keeper::{GRACE_SECONDS, Vault};
 pub use lease::Held;
+pub use login::{
+    Attempt, Bearer, Challenge, Forgotten, Found, LOGIN_PREFIX, Login, LoginError, Logins, Preset, Resource,
+    SCOPES_BYTES_MAX, SignedIn, scopes,
+};
 pub use mint::{AssumeRole, ClientAuth, GitHubApp, Issuer, OAuth, OAuthClient, OAuthGrant, TokenType};
 pub use name::{BadName, NAME_BYTES_MAX, SecretName};
 pub use placeholder::PLACEHOLDER_VALUE_BYTES_MIN;

@@ -7,6 +7,7 @@ mod oauth;
 
 pub use aws::AssumeRole;
 pub use github::GitHubApp;
+pub(crate) use oauth::basic;
 pub use oauth::{ClientAuth, OAuth, OAuthClient, OAuthGrant, TokenType};
 
 use crate::net;

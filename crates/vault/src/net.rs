@@ -33,6 +33,11 @@ impl Answer {
 
 /// A client that trusts the system's roots, and `ca` if given.
 pub(crate) fn client(ca: Option<&Path>) -> Result<Client, String> {
+    client_trusting(ca)
+}
+
+/// A client that trusts the system's roots and those in each of `files`.
+pub(crate) fn client_trusting<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<Client, String> {
     // The process has one provider; whoever comes first sets the same one.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let mut builder = Client::builder()
@@ -42,7 +47,7 @@ pub(crate) fn client(ca: Option<&Path>) -> Result<Client, String> {
         .user_agent("bailiwick")
         .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
         .timeout(Duration::from_secs(REQUEST_SECONDS_MAX));
-    if let Some(path) = ca {
+    for path in files {
         let pem = disk::read_any(path, CA_BYTES_MAX).map_err(|error| error.to_string())?;
         let certificates =
             Certificate::from_pem_bundle(&pem).map_err(|_| format!("{} is no PEM", path.display()))?;
@@ -54,14 +59,7 @@ pub(crate) fn client(ca: Option<&Path>) -> Result<Client, String> {
 /// `address` without its last slash, if credentials may be sent there: https, or http to this machine itself.
 pub(crate) fn base(address: &str) -> Result<&str, String> {
     let url = reqwest::Url::parse(address).map_err(|_| format!("`{address}` is not an address"))?;
-    let own = match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback()),
-        None => false,
-    };
+    let own = is_own(&url);
     let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     match url.scheme() {
         "https" if bare => Ok(address.trim_end_matches('/')),
@@ -70,6 +68,18 @@ pub(crate) fn base(address: &str) -> Result<&str, String> {
             "credentials are only sent over https, not to `{}`",
             url.origin().ascii_serialization()
         )),
+    }
+}
+
+/// Whether an address is of this machine itself.
+pub(crate) fn is_own(url: &reqwest::Url) -> bool {
+    match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback()),
+        None => false,
     }
 }
 
@@ -83,16 +93,33 @@ pub(crate) fn host(address: &str) -> String {
 
 /// Sends and reads the answer, whatever its status.
 pub(crate) async fn ask(request: RequestBuilder) -> Result<Answer, String> {
+    ask_within(request, ANSWER_BYTES_MAX).await
+}
+
+/// The same, where an answer is at most `bytes_max` bytes.
+pub(crate) async fn ask_within(request: RequestBuilder, bytes_max: usize) -> Result<Answer, String> {
     let mut response = request.send().await.map_err(|error| causes(&error.without_url()))?;
     let status = response.status();
     let mut body = Zeroizing::new(Vec::with_capacity(8 * 1024));
     while let Some(chunk) = response.chunk().await.map_err(|error| causes(&error.without_url()))? {
-        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(format!("its answer is longer than {ANSWER_BYTES_MAX} bytes"));
+        if body.len() + chunk.len() > bytes_max {
+            return Err(format!("its answer is longer than {bytes_max} bytes"));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(Answer { status, body })
+}
+
+/// Status and fields of an answer.
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: http::HeaderMap,
+}
+
+/// Sends and reads no more than the head of the answer.
+pub(crate) async fn head(request: RequestBuilder) -> Result<Head, String> {
+    let response = request.send().await.map_err(|error| causes(&error.without_url()))?;
+    Ok(Head { status: response.status(), headers: response.headers().clone() })
 }
 
 /// An error code that an issuer gave, if it is a plain word; anything else could be an echo.

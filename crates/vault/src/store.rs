@@ -228,6 +228,13 @@ impl Store {
     }
 
     fn fetch(&self, name: &SecretName, version: Option<u32>) -> Result<Stored, StoreError> {
+        let stored = self.peek(name, version)?;
+        self.note_use(name);
+        Ok(stored)
+    }
+
+    /// One version of `name`, or the newest, without noting a use.
+    pub(crate) fn peek(&self, name: &SecretName, version: Option<u32>) -> Result<Stored, StoreError> {
         let state = self.current()?;
         let absent = || StoreError::Absent(name.clone());
         let (Some(image), Some((_, key))) = (&state.image, &state.key) else { return Err(absent()) };
@@ -237,10 +244,7 @@ impl Store {
             .filter(|record| record.name == *name && version.is_none_or(|version| record.version == version))
             .max_by_key(|record| record.version)
             .ok_or_else(absent)?;
-        let stored = Stored { value: record.open(key, &image.id)?, version: record.version };
-        drop(state);
-        self.note_use(name);
-        Ok(stored)
+        Ok(Stored { value: record.open(key, &image.id)?, version: record.version })
     }
 
     /// The state as it is on disk now; reads only when the file's stamp changed.

@@ -1,6 +1,7 @@
 //! What an operator configures: where things are, which servers there are, which limits hold.
 //! Read once at start and at reload; nothing here connects to anything.
 
+pub mod auth;
 pub mod clients;
 pub mod confine;
 pub mod place;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use auth::Auth;
 pub use confine::Confinement;
 pub use place::Place;
 
@@ -114,6 +116,9 @@ pub struct Server {
     /// Headers sent with every request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+    /// How the gate signs in there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
     /// The command's working folder; the project's by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<PathBuf>,
@@ -160,13 +165,15 @@ impl Config {
             .map_err(|error| ConfigError::new(&path, format!("{error}; run `bailiwick init` first")))?;
         let config: Self = toml::from_str(&text).map_err(|error| ConfigError::new(&path, error))?;
         for (name, server) in &config.server {
-            server.reach().map_err(|why| ConfigError::new(&path, format!("server `{name}`: {why}")))?;
+            let wrong = |why: &str| ConfigError::new(&path, format!("server `{name}`: {why}"));
+            server.reach().map_err(wrong)?;
             if !usable_name(name) {
                 let why = format!(
                     "server `{name}`: use letters, digits, `-` and single `_` only, at most 48, and neither `claude` nor `egress`"
                 );
                 return Err(ConfigError::new(&path, why));
             }
+            server.login(name).map_err(|why| wrong(&why))?;
         }
         Ok(config)
     }
@@ -195,5 +202,18 @@ impl Server {
             ([], None) => Err("give it a `command` or a `url`"),
             ([_, ..], Some(_)) => Err("give it a `command` or a `url`, not both"),
         }
+    }
+
+    /// The login that its `auth` describes, if it has one; `name` is its own.
+    ///
+    /// # Errors
+    /// What is missing or contradicts, in words.
+    pub fn login(&self, name: &str) -> Result<Option<vault::Login>, String> {
+        let Some(auth) = &self.auth else { return Ok(None) };
+        let url = self.url.as_deref().ok_or("only a server with a `url` has `auth`")?;
+        if self.headers.keys().any(|header| header.eq_ignore_ascii_case("authorization")) {
+            return Err("give it `auth` or a header `Authorization`, not both".to_owned());
+        }
+        auth.login(name, url).map(Some)
     }
 }

@@ -4,12 +4,13 @@
 use super::lock::{Lock, Reviewed};
 use super::{Definition, definition, propose};
 use crate::adapters::mcp::link::{PAGES_MAX, entries};
-use crate::adapters::mcp::upstream::{Client, Era, INBOX_MESSAGES_MAX, Upstream, UpstreamError};
-use crate::config::{Place, Server};
+use crate::adapters::mcp::upstream::{Behalf, Client, Era, INBOX_MESSAGES_MAX, Upstream, UpstreamError};
+use crate::config::{Config, Place, Reach, Server};
+use crate::secrets::Secrets;
 use crate::wire::frame::Object;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -62,15 +63,28 @@ impl Change {
     }
 }
 
-/// Connects to `server` and lists what it offers.
+/// Connects to `server` and lists what it offers. A server behind a URL gets the credentials that `config` has for it.
 ///
 /// # Errors
 /// [`UpstreamError`].
-pub async fn look(name: &str, server: &Server, place: &Place) -> Result<Found, UpstreamError> {
+pub async fn look(
+    name: &str,
+    server: &Server,
+    place: &Place,
+    config: Option<&Config>,
+) -> Result<Found, UpstreamError> {
+    let secrets = match (server.reach(), config) {
+        (Ok(Reach::Url(_)), Some(config)) => {
+            Some(Arc::new(Secrets::open(config, &place.secrets()).map_err(UpstreamError::Refused)?))
+        }
+        _ => None,
+    };
+    let authorities = config.map(|config| config.gate.authorities.as_slice()).unwrap_or_default();
+    let behalf = Behalf::Operator(secrets, authorities);
     let (inbox, mut ignored) = mpsc::channel(INBOX_MESSAGES_MAX);
     let draining = tokio::spawn(async move { while ignored.recv().await.is_some() {} });
     let upstream =
-        Upstream::connect(name, server, place, None, &Client::surveyor(), Era::Legacy, inbox).await?;
+        Upstream::connect(name, server, place, behalf, &Client::surveyor(), Era::Legacy, inbox).await?;
     let mut found = Found::default();
     if let Some(text) = upstream.greeting().result.text("instructions") {
         found.instructions = judge::digest::hex(text.as_bytes());

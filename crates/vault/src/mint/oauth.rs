@@ -148,7 +148,7 @@ impl OAuth {
         if let Some(client) = &self.client {
             match &client.secret {
                 Some((_, ClientAuth::Basic)) => {
-                    request = request.header("authorization", basic(client, next()?)?)
+                    request = request.header("authorization", basic(&client.id, next()?)?)
                 }
                 Some((_, ClientAuth::Post)) => {
                     pairs.push(("client_id", plain(client.id.as_bytes())));
@@ -165,8 +165,8 @@ impl OAuth {
 }
 
 /// RFC 6749 §2.3.1: id and secret are form-encoded before they are joined.
-fn basic(client: &OAuthClient, secret: &Secret) -> Result<http::HeaderValue, String> {
-    let id = percent(client.id.as_bytes(), b"");
+pub(crate) fn basic(id: &str, secret: &Secret) -> Result<http::HeaderValue, String> {
+    let id = percent(id.as_bytes(), b"");
     let joined = secret.expose(|secret| Zeroizing::new(format!("{}:{}", *id, *percent(secret, b""))));
     let text = Zeroizing::new(format!("Basic {}", STANDARD.encode(joined.as_bytes())));
     let mut value = http::HeaderValue::from_str(&text).map_err(|_| "its client secret is not usable")?;

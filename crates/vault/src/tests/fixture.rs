@@ -33,6 +33,17 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// Answers with the status and body that `answer` gives.
     pub(crate) async fn start(answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) -> Self {
+        Self::start_with(move |asked| {
+            let (status, body) = answer(asked);
+            Response::builder().status(status).body(body).unwrap()
+        })
+        .await
+    }
+
+    /// The same with the whole answer.
+    pub(crate) async fn start_with(
+        answer: impl Fn(&Asked) -> Response<String> + Send + Sync + 'static,
+    ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let log: Arc<Mutex<Vec<Asked>>> = Arc::default();
@@ -52,9 +63,8 @@ impl Fixture {
                             body: String::from_utf8(body.to_vec()).unwrap(),
                         };
                         kept.lock().unwrap().push(asked.clone());
-                        let (status, body) = answer(&asked);
-                        let response = Response::builder().status(status).body(Full::new(Bytes::from(body)));
-                        Ok::<_, Infallible>(response.unwrap())
+                        let response = answer(&asked).map(|body| Full::new(Bytes::from(body)));
+                        Ok::<_, Infallible>(response)
                     }
                 });
                 tokio::spawn(

@@ -25,7 +25,7 @@ impl Guarded {
     /// They cannot be searched for; then nothing may come in.
     pub(super) fn now(&self) -> Result<Option<Known>, Refused> {
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = self.wallet.generation();
+        let generation = self.wallet.generation().wrapping_add(self.gate.secrets.login_generation());
         let known = match &*compiled {
             Some((of, known)) if *of == generation => known.clone(),
             _ => {

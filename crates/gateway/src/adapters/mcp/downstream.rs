@@ -404,7 +404,10 @@ impl Downstream {
             match Link::open(&self.gate, &self.session, server, &self.client, self.era).await {
                 Ok(opened) => opened,
                 Err(error) => {
-                    slot.failed = Some((Instant::now(), error.to_string()));
+                    // Whether somebody signed in is looked up here, and may change any moment.
+                    if !matches!(error, UpstreamError::SignIn(_)) {
+                        slot.failed = Some((Instant::now(), error.to_string()));
+                    }
                     return Err(error);
                 }
             };

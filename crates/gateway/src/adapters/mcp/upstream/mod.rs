@@ -7,10 +7,12 @@ mod remote;
 use crate::adapters::egress;
 use crate::config::{Confinement, Place, Reach, Server};
 use crate::gate::Gate;
+use crate::secrets::Secrets;
 use crate::session::Session;
 use crate::wire::frame::{self, Extensions, Object, raw};
 use judge::request::Principal;
 use serde_json::value::RawValue;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -141,8 +143,13 @@ pub enum UpstreamError {
     #[error("the server broke the protocol: {0}")]
     Broken(String),
     /// It refused the gate's credentials, or has none to accept.
-    #[error("the server wants authorization (HTTP {0}); set `headers` for it in bailiwick.toml")]
+    #[error(
+        "the server wants authorization (HTTP {0}); set `headers`, or `auth = \"oauth\"`, for it in bailiwick.toml"
+    )]
     Unauthorized(u16),
+    /// The gate is not signed in there, or not for this; nobody but a person can change that.
+    #[error("{0}")]
+    SignIn(String),
     /// The connection failed.
     #[error("the server cannot be reached: {0}")]
     Unreachable(String),
@@ -162,6 +169,7 @@ impl UpstreamError {
             Self::Start(_)
             | Self::Unconfined(_)
             | Self::Unauthorized(_)
+            | Self::SignIn(_)
             | Self::SessionGone
             | Self::Refused(_) => false,
         }
@@ -194,6 +202,38 @@ impl Host {
     }
 }
 
+/// On whose behalf a server is connected to.
+pub enum Behalf<'a> {
+    /// A session's, whose calls are judged and recorded.
+    Session(&'a Host),
+    /// The operator's, who only looks, with these secrets where there are any.
+    Operator(Option<Arc<Secrets>>, &'a [PathBuf]),
+}
+
+impl Behalf<'_> {
+    fn host(&self) -> Option<&Host> {
+        match self {
+            Self::Session(host) => Some(host),
+            Self::Operator(..) => None,
+        }
+    }
+
+    fn secrets(&self) -> Option<&Arc<Secrets>> {
+        match self {
+            Self::Session(host) => Some(&host.gate.secrets),
+            Self::Operator(secrets, _) => secrets.as_ref(),
+        }
+    }
+
+    /// Certificate authorities besides the system's.
+    fn authorities(&self) -> &[PathBuf] {
+        match self {
+            Self::Session(host) => &host.gate.config.gate.authorities,
+            Self::Operator(_, authorities) => authorities,
+        }
+    }
+}
+
 /// A connection to one server.
 pub struct Upstream {
     wire: Arc<Wire>,
@@ -208,7 +248,7 @@ enum Wire {
 }
 
 impl Upstream {
-    /// Connects to `server`, which is configured as `name` and runs at `host` if it is a program, on behalf of `client`, in the era it `prefer`s where the server speaks both.
+    /// Connects to `server`, which is configured as `name`, on `behalf` of whom `client` is, in the era it `prefer`s where the server speaks both.
     /// What the server sends by itself goes to `inbox`.
     ///
     /// # Errors
@@ -217,7 +257,7 @@ impl Upstream {
         name: &str,
         server: &Server,
         place: &Place,
-        host: Option<&Host>,
+        behalf: Behalf<'_>,
         client: &Client,
         prefer: Era,
         inbox: mpsc::Sender<Inbound>,
@@ -234,10 +274,11 @@ impl Upstream {
                 Some(live) => live,
                 None => match reach {
                     Reach::Command(command) => Wire::Child(Box::new(
-                        child::Child::start(name, command, server, place, host, inbox.clone()).await?,
+                        child::Child::start(name, command, server, place, behalf.host(), inbox.clone())
+                            .await?,
                     )),
                     Reach::Url(url) => {
-                        Wire::Remote(remote::Remote::new(url, server, host, inbox.clone()).await?)
+                        Wire::Remote(remote::Remote::new(name, url, server, &behalf, inbox.clone()).await?)
                     }
                 },
             };
@@ -257,6 +298,7 @@ impl Upstream {
                     error @ (UpstreamError::Start(_)
                     | UpstreamError::Unconfined(_)
                     | UpstreamError::Unauthorized(_)
+                    | UpstreamError::SignIn(_)
                     | UpstreamError::Unreachable(_)),
                 ) => {
                     return Err(error);

@@ -1,21 +1,21 @@
 //! A server behind an URL: Streamable HTTP, with a session in the legacy era and without one in the modern.
 //! Redirects are not followed and proxies from the environment are not used: the address judged is the address called.
 
-use super::{Era, Host, Inbound, MODERN, UpstreamError};
+use super::{Behalf, Era, Inbound, MODERN, UpstreamError};
 use crate::config::Server;
 use crate::secrets::Secrets;
 use crate::wire::frame::{FRAME_BYTES_MAX, Kind, Object};
 use crate::wire::sse;
 use base64::Engine;
 use futures_util::StreamExt;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use vault::{Destination, Wallet};
+use vault::{Bearer, Challenge, Destination, Login, LoginError, Logins, Wallet};
 
 /// How long a TCP and TLS connection may take, in seconds.
 const CONNECT_SECONDS_MAX: u64 = 10;
@@ -23,6 +23,8 @@ const CONNECT_SECONDS_MAX: u64 = 10;
 const RESUME_MAX: usize = 8;
 /// Longest pause a server may ask for before its stream is taken up again, in milliseconds.
 const RETRY_MS_MAX: u64 = 30_000;
+/// Longest list of scopes repeated in an error, in bytes.
+const SCOPES_BYTES_MAX: usize = 200;
 
 /// A remote server.
 pub(super) struct Remote {
@@ -37,12 +39,19 @@ struct Credentials {
     to: Destination,
 }
 
+/// The gate's own sign-in to one server. Its token goes into each request as that is sent, and nowhere else.
+struct SignIn {
+    logins: Logins,
+    login: Login,
+}
+
 struct Shared {
     http: reqwest::Client,
     url: Uri,
     /// Sent with every request; secrets in it by their placeholders.
     fixed: HeaderMap,
     credentials: Option<Credentials>,
+    sign_in: Option<SignIn>,
     session: Mutex<Session>,
     alive: AtomicBool,
     inbox: mpsc::Sender<Inbound>,
@@ -55,11 +64,12 @@ struct Session {
 }
 
 impl Remote {
-    /// A client of `url` that sends the headers `server` gives it, for `host` if somebody answers for it.
+    /// A client of `url` that sends the headers and the token that `server`, configured as `name`, gives it.
     pub(super) async fn new(
+        name: &str,
         url: &str,
         server: &Server,
-        host: Option<&Host>,
+        behalf: &Behalf<'_>,
         inbox: mpsc::Sender<Inbound>,
     ) -> Result<Self, UpstreamError> {
         let broken = |why: String| UpstreamError::Broken(why);
@@ -68,7 +78,7 @@ impl Remote {
             .no_proxy()
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
             .tcp_nodelay(true);
-        for file in host.iter().flat_map(|host| &host.gate.config.gate.authorities) {
+        for file in behalf.authorities() {
             let unusable = |error: &dyn std::fmt::Display| broken(format!("{}: {error}", file.display()));
             let pem = std::fs::read(file).map_err(|error| unusable(&error))?;
             for certificate in
@@ -79,9 +89,17 @@ impl Remote {
         }
         let http = http.build().map_err(|error| broken(error.to_string()))?;
         let uri: Uri = url.parse().map_err(|_| broken("its `url` is none".to_owned()))?;
-        let credentials = match host {
-            Some(host) => Some(Credentials::new(&host.gate.secrets, server, &uri).await.map_err(broken)?),
+        let credentials = match behalf.secrets() {
+            Some(secrets) => Some(Credentials::new(secrets, server, &uri).await.map_err(broken)?),
             None => None,
+        };
+        let logins = behalf.secrets().and_then(|secrets| secrets.logins());
+        let sign_in = match (server.login(name).map_err(broken)?, logins) {
+            (None, _) => None,
+            (Some(login), Some(logins)) => Some(SignIn { logins: logins.clone(), login }),
+            (Some(_), None) => {
+                return Err(UpstreamError::SignIn(LoginError::Missing(name.to_owned()).to_string()));
+            }
         };
         let mut fixed = HeaderMap::new();
         for (name, value) in &server.headers {
@@ -103,6 +121,7 @@ impl Remote {
             url: uri,
             fixed,
             credentials,
+            sign_in,
             session: Mutex::default(),
             alive: AtomicBool::new(true),
             inbox,
@@ -184,9 +203,9 @@ impl Drop for Remote {
         {
             let shared = self.shared.clone();
             runtime.spawn(async move {
-                let Ok(headers) = shared.dressed(Method::DELETE, HeaderMap::new()).await else { return };
-                let goodbye = shared.http.delete(shared.url.to_string()).headers(headers);
-                drop(goodbye.timeout(Duration::from_secs(CONNECT_SECONDS_MAX)).send().await);
+                let patience = Duration::from_secs(CONNECT_SECONDS_MAX);
+                let goodbye = |http: &reqwest::Client| http.delete(shared.url.to_string()).timeout(patience);
+                drop(shared.exchange(Method::DELETE, HeaderMap::new(), goodbye).await);
             });
         }
     }
@@ -219,6 +238,76 @@ impl Shared {
         Ok(head.headers)
     }
 
+    /// Sends what `build` makes, with headers and token, and once more with another token if that one is refused: what a server
+    /// refuses so it has not done.
+    async fn exchange(
+        &self,
+        method: Method,
+        extra: HeaderMap,
+        build: impl Fn(&reqwest::Client) -> reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, UpstreamError> {
+        let mut refused: Option<Bearer> = None;
+        loop {
+            let mut headers = self.dressed(method.clone(), extra.clone()).await?;
+            let bearer = self.bearer(refused.as_ref()).await?;
+            if let Some(bearer) = &bearer {
+                let unusable = || UpstreamError::Broken("its token fits in no header".to_owned());
+                headers.insert(AUTHORIZATION, bearer.header().ok_or_else(unusable)?);
+            }
+            let response = build(&self.http).headers(headers).send().await.map_err(unreachable)?;
+            let (Some(SignIn { login, .. }), Some(bearer)) = (&self.sign_in, bearer) else {
+                return Ok(response);
+            };
+            let challenge = || Challenge::read(response.headers()).unwrap_or_default();
+            match response.status().as_u16() {
+                401 if refused.is_none() && challenge().wants_another() => refused = Some(bearer),
+                401 => {
+                    let why = format!(
+                        "server `{0}` refuses the token of its sign-in; run `bailiwick login {0}`",
+                        login.server
+                    );
+                    return Err(UpstreamError::SignIn(why));
+                }
+                403 if challenge().wants_more() => return Err(self.more(&login.server, &challenge())),
+                _ => return Ok(response),
+            }
+        }
+    }
+
+    /// The token to send now.
+    async fn bearer(&self, refused: Option<&Bearer>) -> Result<Option<Bearer>, UpstreamError> {
+        let Some(SignIn { logins, login }) = &self.sign_in else { return Ok(None) };
+        match logins.bearer(login, refused).await {
+            Ok(bearer) => Ok(Some(bearer)),
+            Err(error) => Err(UpstreamError::SignIn(self.cleaned_text(error.to_string())?)),
+        }
+    }
+
+    /// A sign-in that is good, and not good enough. What the server wants more is repeated only if a person can safely type it.
+    fn more(&self, server: &str, challenge: &Challenge) -> UpstreamError {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":._/-".contains(&byte);
+        let scopes = challenge.scopes().map(|scopes| scopes.join(" ")).filter(|scopes| {
+            scopes.len() <= SCOPES_BYTES_MAX
+                && !scopes.starts_with('-')
+                && scopes.bytes().all(|byte| plain(byte) || byte == b' ')
+        });
+        // Somebody may have written the token there.
+        let scopes =
+            scopes.and_then(|scopes| self.cleaned_text(scopes.clone()).ok().filter(|clean| *clean == scopes));
+        let wanted = match scopes {
+            Some(scopes) => format!("--scope '{scopes}'"),
+            None => "--scope SCOPE, with what its documentation names".to_owned(),
+        };
+        UpstreamError::SignIn(format!(
+            "the sign-in to server `{server}` does not allow this; run `bailiwick login {server} {wanted}`"
+        ))
+    }
+
+    fn cleaned_text(&self, text: String) -> Result<String, UpstreamError> {
+        let cleaned = self.cleaned(text.into_bytes())?;
+        Ok(String::from_utf8_lossy(&cleaned).into_owned())
+    }
+
     /// What came, without values.
     fn cleaned(&self, body: Vec<u8>) -> Result<Vec<u8>, UpstreamError> {
         match &self.credentials {
@@ -228,19 +317,28 @@ impl Shared {
     }
 
     async fn post(&self, message: &Object, extra: HeaderMap) -> Result<reqwest::Response, UpstreamError> {
-        self.http
-            .post(self.url.to_string())
-            .headers(self.dressed(Method::POST, extra).await?)
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "application/json, text/event-stream")
-            .body(message.to_raw().get().to_owned())
-            .send()
-            .await
-            .map_err(unreachable)
+        let body = message.to_raw();
+        self.exchange(Method::POST, extra, |http| {
+            http.post(self.url.to_string())
+                .header(CONTENT_TYPE, "application/json")
+                .header(ACCEPT, "application/json, text/event-stream")
+                .body(body.get().to_owned())
+        })
+        .await
     }
 
     /// What an HTTP status without a JSON-RPC answer means.
     fn refusal(&self, status: u16) -> UpstreamError {
+        match (status, &self.sign_in) {
+            (401 | 403, Some(SignIn { login, .. })) => UpstreamError::SignIn(format!(
+                "server `{}` refuses this to whoever is signed in there (HTTP {status})",
+                login.server
+            )),
+            _ => self.plain_refusal(status),
+        }
+    }
+
+    fn plain_refusal(&self, status: u16) -> UpstreamError {
         match status {
             401 | 403 => UpstreamError::Unauthorized(status),
             404 if self.session().id.is_some() => {
@@ -292,9 +390,9 @@ impl Shared {
     }
 
     async fn get(&self, extra: HeaderMap) -> Result<reqwest::Response, UpstreamError> {
-        let request = self.http.get(self.url.to_string()).headers(self.dressed(Method::GET, extra).await?);
-        let request = request.header(ACCEPT, "text/event-stream");
-        let response = request.send().await.map_err(unreachable)?;
+        let stream =
+            |http: &reqwest::Client| http.get(self.url.to_string()).header(ACCEPT, "text/event-stream");
+        let response = self.exchange(Method::GET, extra, stream).await?;
         match response.status().as_u16() {
             200 => Ok(response),
             status => Err(self.refusal(status)),
