@@ -161,8 +161,15 @@ fn differences(place: &Place, config: &Config, lock: &Lock) -> Vec<(String, Chan
     };
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let mut all = Vec::new();
+    let surveyor = match runtime.block_on(survey::Surveyor::open(place, config)) {
+        Ok(surveyor) => Some(surveyor),
+        Err(why) => {
+            terminal::complain(&format!("servers are looked at without network and credentials: {why}"));
+            None
+        }
+    };
     for (name, server) in &config.server {
-        match runtime.block_on(survey::look(name, server, place, Some(config))) {
+        match runtime.block_on(survey::look(name, server, place, surveyor.as_ref())) {
             Ok(found) => {
                 for why in &found.malformed {
                     terminal::complain(&format!("server `{name}`: {}", terminal::safe(why)));

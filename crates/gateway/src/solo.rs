@@ -1,12 +1,10 @@
-//! A gate for one run of `bailiwick sandbox`: its only policy is that the places named on the command line may be reached,
-//! and its journal says what was done there. No server, hook or approver comes here.
+//! A gate for one act of the operator, such as `bailiwick sandbox` or a look at servers: its only policy is that the places
+//! the operator named may be reached, and its journal says what was done there. No agent, hook or approver comes here.
 
-use crate::config::secret::Secret;
 use crate::config::{Config, FILE, Place};
 use crate::gate::Gate;
 use crate::inventory::Lock;
 use rustix::fs::{FlockOperation, Mode, OFlags};
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,16 +22,17 @@ pub struct Solo {
     _turn: OwnedFd,
 }
 
-/// Opens the first free one below `state`, with `secrets` and the store of `place`, where there is one.
+/// Opens the first free one below `state`, with what `config` says of secrets, servers and authorities, and the store of
+/// `place`, where there is one.
 ///
 /// # Errors
 /// What cannot be written or opened, in words.
 pub async fn open(
     state: &Path,
     place: Option<&Place>,
-    secrets: BTreeMap<String, Secret>,
-    authorities: Vec<std::path::PathBuf>,
+    config: Config,
 ) -> Result<Solo, String> {
+    let authorities = config.gate.authorities.clone();
     let in_words = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     for number in 0..RUNS_MAX {
         let folder = state.join("runs").join(number.to_string());
@@ -53,10 +52,10 @@ pub async fn open(
             Err(rustix::io::Errno::WOULDBLOCK) => continue,
             Err(error) => return Err(in_words(&lock, &error)),
         }
-        let mut config = Config { secret: secrets, ..Config::default() };
+        let mut config = Config { secret: config.secret, server: config.server, ..Config::default() };
         config.gate.claude_code = false;
         config.gate.authorities = authorities;
-        config.gate.agent = "sandbox".to_owned();
+        config.gate.agent = "operator".to_owned();
         let policies = own.config.join("policy");
         std::fs::create_dir_all(&policies).map_err(|error| in_words(&policies, &error))?;
         let text = toml::to_string(&config).map_err(|error| error.to_string())?;

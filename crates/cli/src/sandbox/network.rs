@@ -40,12 +40,14 @@ async fn answered(
     mut order: Order,
     report: Option<&Path>,
 ) -> anyhow::Result<Outcome> {
-    let config = place.map(|place| Config::load(&place.config)).transpose()?.unwrap_or_default();
-    let mut trusted = config.gate.authorities;
+    let mut config = place.map(|place| Config::load(&place.config)).transpose()?.unwrap_or_default();
+    // Nobody here speaks to a server.
+    config.server.clear();
+    let trusted = &mut config.gate.authorities;
     for file in authorities {
         trusted.push(file.canonicalize().with_context(|| file.display().to_string())?);
     }
-    let solo = solo::open(state, place, config.secret, trusted).await.map_err(NotEnforceable)?;
+    let solo = solo::open(state, place, config).await.map_err(NotEnforceable)?;
     let gate = &solo.gate;
     gate.tend_secrets();
     let session = Session::new(gate.principal(), "egress", &gate.config.gate.phase);

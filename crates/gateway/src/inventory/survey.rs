@@ -4,13 +4,15 @@
 use super::lock::{Lock, Reviewed};
 use super::{Definition, definition, propose};
 use crate::adapters::mcp::link::{PAGES_MAX, entries};
-use crate::adapters::mcp::upstream::{Behalf, Client, Era, INBOX_MESSAGES_MAX, Upstream, UpstreamError};
-use crate::config::{Config, Place, Reach, Server};
-use crate::secrets::Secrets;
+use crate::adapters::mcp::upstream::{
+    Client, Era, Host, INBOX_MESSAGES_MAX, Upstream, UpstreamError,
+};
+use crate::config::{Config, Place, Server};
+use crate::session::Session;
+use crate::solo::{self, Solo};
 use crate::wire::frame::Object;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -63,7 +65,30 @@ impl Change {
     }
 }
 
-/// Connects to `server` and lists what it offers. A server behind a URL gets the credentials that `config` has for it.
+/// A gate that servers are looked at through: each reaches the places of its own `network`, and gets what is configured for it.
+pub struct Surveyor {
+    host: Host,
+    _solo: Solo,
+}
+
+impl Surveyor {
+    /// One for the servers of `config`, with the secrets of `place`.
+    ///
+    /// # Errors
+    /// What cannot be opened, in words.
+    pub async fn open(place: &Place, config: &Config) -> Result<Self, String> {
+        let solo = solo::open(&place.state, Some(place), config.clone()).await?;
+        let session = Session::new(solo.gate.principal(), "survey", &solo.gate.config.gate.phase);
+        let host = Host {
+            gate: solo.gate.clone(),
+            session: session.id().to_owned(),
+            principal: session.principal().clone(),
+        };
+        Ok(Self { host, _solo: solo })
+    }
+}
+
+/// Connects to `server` and lists what it offers. Without a surveyor it has no network and no credentials.
 ///
 /// # Errors
 /// [`UpstreamError`].
@@ -71,20 +96,13 @@ pub async fn look(
     name: &str,
     server: &Server,
     place: &Place,
-    config: Option<&Config>,
+    surveyor: Option<&Surveyor>,
 ) -> Result<Found, UpstreamError> {
-    let secrets = match (server.reach(), config) {
-        (Ok(Reach::Url(_)), Some(config)) => {
-            Some(Arc::new(Secrets::open(config, &place.secrets()).map_err(UpstreamError::Refused)?))
-        }
-        _ => None,
-    };
-    let authorities = config.map(|config| config.gate.authorities.as_slice()).unwrap_or_default();
-    let behalf = Behalf::Operator(secrets, authorities);
+    let host = surveyor.map(|surveyor| &surveyor.host);
     let (inbox, mut ignored) = mpsc::channel(INBOX_MESSAGES_MAX);
     let draining = tokio::spawn(async move { while ignored.recv().await.is_some() {} });
     let upstream =
-        Upstream::connect(name, server, place, behalf, &Client::surveyor(), Era::Legacy, inbox).await?;
+        Upstream::connect(name, server, place, host, &Client::surveyor(), Era::Legacy, inbox).await?;
     let mut found = Found::default();
     if let Some(text) = upstream.greeting().result.text("instructions") {
         found.instructions = judge::digest::hex(text.as_bytes());

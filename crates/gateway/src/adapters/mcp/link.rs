@@ -1,7 +1,7 @@
 //! One server within one client's session: the connection, the definitions it shows now, the calls under way.
 //! A call reaches the server only with a recorded permit, and only if its definition is the reviewed one.
 
-use super::upstream::{Behalf, Client, Era, Host, INBOX_MESSAGES_MAX, Inbound, Upstream, UpstreamError};
+use super::upstream::{Client, Era, Host, INBOX_MESSAGES_MAX, Inbound, Upstream, UpstreamError};
 use crate::gate::Gate;
 use crate::inventory::Definition;
 use crate::receipt::{Failed, Output};
@@ -158,7 +158,7 @@ impl Link {
             principal: session.principal().clone(),
         };
         let upstream =
-            Upstream::connect(server, configured, &gate.place, Behalf::Session(&host), client, prefer, inbox)
+            Upstream::connect(server, configured, &gate.place, Some(&host), client, prefer, inbox)
                 .await?;
         if let Some(layers) = upstream.layers() {
             gate.history.note(None, Body::Confined { server: server.to_owned(), how: layers.into() });

@@ -7,12 +7,10 @@ mod remote;
 use crate::adapters::egress;
 use crate::config::{Confinement, Place, Reach, Server};
 use crate::gate::Gate;
-use crate::secrets::Secrets;
 use crate::session::Session;
 use crate::wire::frame::{self, Extensions, Object, raw};
 use judge::request::Principal;
 use serde_json::value::RawValue;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -176,8 +174,8 @@ impl UpstreamError {
     }
 }
 
-/// The session and gate that a server's program runs for: who answers for what it does on the network. A program that is only
-/// looked at has none.
+/// The session and gate that a server is used for: who answers for what its program does on the network, and whose credentials
+/// are sent to it. A server that is looked at before there is a gate has none.
 pub struct Host {
     /// The gate.
     pub gate: Arc<Gate>,
@@ -202,38 +200,6 @@ impl Host {
     }
 }
 
-/// On whose behalf a server is connected to.
-pub enum Behalf<'a> {
-    /// A session's, whose calls are judged and recorded.
-    Session(&'a Host),
-    /// The operator's, who only looks, with these secrets where there are any.
-    Operator(Option<Arc<Secrets>>, &'a [PathBuf]),
-}
-
-impl Behalf<'_> {
-    fn host(&self) -> Option<&Host> {
-        match self {
-            Self::Session(host) => Some(host),
-            Self::Operator(..) => None,
-        }
-    }
-
-    fn secrets(&self) -> Option<&Arc<Secrets>> {
-        match self {
-            Self::Session(host) => Some(&host.gate.secrets),
-            Self::Operator(secrets, _) => secrets.as_ref(),
-        }
-    }
-
-    /// Certificate authorities besides the system's.
-    fn authorities(&self) -> &[PathBuf] {
-        match self {
-            Self::Session(host) => &host.gate.config.gate.authorities,
-            Self::Operator(_, authorities) => authorities,
-        }
-    }
-}
-
 /// A connection to one server.
 pub struct Upstream {
     wire: Arc<Wire>,
@@ -248,8 +214,8 @@ enum Wire {
 }
 
 impl Upstream {
-    /// Connects to `server`, which is configured as `name`, on `behalf` of whom `client` is, in the era it `prefer`s where the server speaks both.
-    /// What the server sends by itself goes to `inbox`.
+    /// Connects to `server`, which is configured as `name`, for `host` and on behalf of `client`, in the era it `prefer`s where the
+    /// server speaks both. What the server sends by itself goes to `inbox`.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -257,7 +223,7 @@ impl Upstream {
         name: &str,
         server: &Server,
         place: &Place,
-        behalf: Behalf<'_>,
+        host: Option<&Host>,
         client: &Client,
         prefer: Era,
         inbox: mpsc::Sender<Inbound>,
@@ -274,11 +240,10 @@ impl Upstream {
                 Some(live) => live,
                 None => match reach {
                     Reach::Command(command) => Wire::Child(Box::new(
-                        child::Child::start(name, command, server, place, behalf.host(), inbox.clone())
-                            .await?,
+                        child::Child::start(name, command, server, place, host, inbox.clone()).await?,
                     )),
                     Reach::Url(url) => {
-                        Wire::Remote(remote::Remote::new(name, url, server, &behalf, inbox.clone()).await?)
+                        Wire::Remote(remote::Remote::new(name, url, server, host, inbox.clone()).await?)
                     }
                 },
             };

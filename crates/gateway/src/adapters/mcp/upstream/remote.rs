@@ -1,7 +1,7 @@
 //! A server behind an URL: Streamable HTTP, with a session in the legacy era and without one in the modern.
 //! Redirects are not followed and proxies from the environment are not used: the address judged is the address called.
 
-use super::{Behalf, Era, Inbound, MODERN, UpstreamError};
+use super::{Era, Host, Inbound, MODERN, UpstreamError};
 use crate::config::Server;
 use crate::secrets::Secrets;
 use crate::wire::frame::{FRAME_BYTES_MAX, Kind, Object};
@@ -69,7 +69,7 @@ impl Remote {
         name: &str,
         url: &str,
         server: &Server,
-        behalf: &Behalf<'_>,
+        host: Option<&Host>,
         inbox: mpsc::Sender<Inbound>,
     ) -> Result<Self, UpstreamError> {
         let broken = |why: String| UpstreamError::Broken(why);
@@ -78,7 +78,7 @@ impl Remote {
             .no_proxy()
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
             .tcp_nodelay(true);
-        for file in behalf.authorities() {
+        for file in host.iter().flat_map(|host| &host.gate.config.gate.authorities) {
             let unusable = |error: &dyn std::fmt::Display| broken(format!("{}: {error}", file.display()));
             let pem = std::fs::read(file).map_err(|error| unusable(&error))?;
             for certificate in
@@ -89,11 +89,12 @@ impl Remote {
         }
         let http = http.build().map_err(|error| broken(error.to_string()))?;
         let uri: Uri = url.parse().map_err(|_| broken("its `url` is none".to_owned()))?;
-        let credentials = match behalf.secrets() {
+        let secrets = host.map(|host| &host.gate.secrets);
+        let credentials = match secrets {
             Some(secrets) => Some(Credentials::new(secrets, server, &uri).await.map_err(broken)?),
             None => None,
         };
-        let logins = behalf.secrets().and_then(|secrets| secrets.logins());
+        let logins = secrets.and_then(|secrets| secrets.logins());
         let sign_in = match (server.login(name).map_err(broken)?, logins) {
             (None, _) => None,
             (Some(login), Some(logins)) => Some(SignIn { logins: logins.clone(), login }),
