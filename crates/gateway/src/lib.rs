@@ -3,6 +3,7 @@
 
 pub mod adapters;
 pub mod approvers;
+mod arguments;
 pub mod clock;
 pub mod config;
 pub mod facts;

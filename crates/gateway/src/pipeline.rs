@@ -56,8 +56,8 @@ pub async fn admit(
     if session.adapter() == "mcp" {
         gate.note_seen(&scene.client_call);
     }
-    if let Some(why) = entry.betrayal() {
-        let why = why.to_owned();
+    let betrayed = entry.betrayal().map(str::to_owned);
+    if let Some(why) = betrayed.or_else(|| gate.secrets.misplaced(&raw.name, &raw.arguments)) {
         return Err(entry.denied(gate, session, None, why).await);
     }
     let rules = gate.rules();

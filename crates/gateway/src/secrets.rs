@@ -2,7 +2,7 @@
 //! leaves here are placeholders, and the automaton that finds values in whatever comes back.
 
 use crate::config::Config;
-use crate::config::secret::Expose;
+use crate::config::secret::{Argument, Expose};
 use judge::filter::known::{Guarded, Known, Replace, VALUE_BYTES_MIN};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,15 +12,22 @@ use vault::{Binding, Grant, LOGIN_PREFIX, Logins, SecretName, Store, Unlock, Vau
 use zeroize::Zeroizing;
 
 /// What precedes and ends the name of a secret in a text that stands for its value.
-const OPENING: &str = "${secret:";
-const CLOSING: char = '}';
+pub(crate) const OPENING: &str = "${secret:";
+pub(crate) const CLOSING: char = '}';
+
+/// What is configured for one secret.
+pub(crate) struct Setting {
+    pub(crate) expose: Expose,
+    bindings: Vec<Binding>,
+    pub(crate) arguments: Vec<Argument>,
+}
 
 /// The secrets of one gate.
 pub struct Secrets {
     vault: Arc<Vault>,
     /// What somebody signed in to; nothing without a store.
     logins: Option<Logins>,
-    settings: BTreeMap<SecretName, (Expose, Vec<Binding>)>,
+    settings: BTreeMap<SecretName, Setting>,
     known: Mutex<Option<(u64, Known)>>,
 }
 
@@ -41,7 +48,8 @@ impl Secrets {
             let uses = secret.uses.iter().map(crate::config::secret::Use::binding);
             let bindings = uses.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
             sources.insert(name.clone(), secret.from.source().map_err(wrong)?);
-            settings.insert(name, (secret.expose, bindings));
+            let setting = Setting { expose: secret.expose, bindings, arguments: secret.arguments.clone() };
+            settings.insert(name, setting);
         }
         let signs_in = config.server.values().any(|server| server.auth.is_some());
         let store = if sources.is_empty() && !signs_in && !folder.join("secrets.vault").exists() {
@@ -95,8 +103,8 @@ impl Secrets {
         }
         let mut grants = Vec::new();
         for name in &wanted {
-            let (expose, bindings) = self.setting(name)?;
-            if expose == Expose::Process {
+            let Setting { expose, bindings, .. } = self.setting(name)?;
+            if *expose == Expose::Process {
                 continue;
             }
             if bindings.is_empty() {
@@ -110,7 +118,7 @@ impl Secrets {
                      list its hosts in `network`, or set `expose = \"process\"` in [secret.{name}]"
                 ));
             }
-            grants.push(Grant { name: name.clone(), bindings: bindings.to_vec() });
+            grants.push(Grant { name: name.clone(), bindings: bindings.clone() });
         }
         let wallet = Wallet::new(grants, self.vault.clone()).await.map_err(|error| error.to_string())?;
         for text in environment.values_mut() {
@@ -129,11 +137,7 @@ impl Secrets {
             let name = SecretName::new(name).map_err(|error| error.to_string())?;
             match wallet.placeholder(&name) {
                 Some(placeholder) => filled.push_str(placeholder),
-                None => {
-                    let held = self.vault.hold(&name).await.map_err(|error| error.to_string())?;
-                    let value = held.expose(|value| String::from_utf8(value.to_vec()));
-                    filled.push_str(&value.map_err(|_| format!("secret `{name}` is no text"))?);
-                }
+                None => filled.push_str(&self.value(&name).await?),
             }
             rest = behind;
         }
@@ -141,11 +145,24 @@ impl Secrets {
         Ok(filled)
     }
 
-    fn setting(&self, name: &SecretName) -> Result<(Expose, &[Binding]), String> {
-        let (expose, bindings) = self.settings.get(name).ok_or_else(|| {
+    /// What is configured for `name`.
+    ///
+    /// # Errors
+    /// Nothing is, in words.
+    pub(crate) fn setting(&self, name: &SecretName) -> Result<&Setting, String> {
+        self.settings.get(name).ok_or_else(|| {
             format!("secret `{name}` is not configured; add [secret.{name}] to bailiwick.toml")
-        })?;
-        Ok((*expose, bindings))
+        })
+    }
+
+    /// The value itself, for whoever gets no placeholder.
+    ///
+    /// # Errors
+    /// It cannot be had or is no text, in words.
+    pub(crate) async fn value(&self, name: &SecretName) -> Result<Zeroizing<String>, String> {
+        let held = self.vault.hold(name).await.map_err(|error| error.to_string())?;
+        let value = held.expose(|value| String::from_utf8(value.to_vec()).map(Zeroizing::new));
+        value.map_err(|_| format!("secret `{name}` is no text"))
     }
 
     /// A wallet of the gate's own, for the headers it sends to `server`: every secret that `texts` name.
@@ -159,7 +176,7 @@ impl Secrets {
         }
         let grants = wanted
             .into_iter()
-            .map(|name| Ok(Grant { bindings: self.setting(&name)?.1.to_vec(), name }))
+            .map(|name| Ok(Grant { bindings: self.setting(&name)?.bindings.clone(), name }))
             .collect::<Result<Vec<_>, String>>()?;
         Wallet::new(grants, self.vault.clone()).await.map_err(|error| error.to_string())
     }

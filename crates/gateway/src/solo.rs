@@ -27,11 +27,7 @@ pub struct Solo {
 ///
 /// # Errors
 /// What cannot be written or opened, in words.
-pub async fn open(
-    state: &Path,
-    place: Option<&Place>,
-    config: Config,
-) -> Result<Solo, String> {
+pub async fn open(state: &Path, place: Option<&Place>, config: Config) -> Result<Solo, String> {
     let authorities = config.gate.authorities.clone();
     let in_words = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     for number in 0..RUNS_MAX {

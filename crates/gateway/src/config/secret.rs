@@ -1,6 +1,7 @@
 //! Which secrets there are, where their values come from, and where each may be put: names and places, never a value.
 //! Nothing here fetches or decides anything.
 
+use judge::tool::ToolName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,6 +20,40 @@ pub struct Secret {
     /// Where its value may be put.
     #[serde(rename = "use", skip_serializing_if = "Vec::is_empty")]
     pub uses: Vec<Use>,
+    /// Arguments of tools in which an agent may write `${secret:NAME}` for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<Argument>,
+}
+
+/// `SERVER/TOOL.ARGUMENT`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Argument {
+    /// The tool.
+    pub tool: ToolName,
+    /// Its argument, by its exact name.
+    pub name: String,
+}
+
+impl TryFrom<String> for Argument {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(server, rest)| Some((server, rest.rsplit_once('.')?)));
+        match parts {
+            Some((server, (tool, name))) if !server.is_empty() && !tool.is_empty() && !name.is_empty() => {
+                let tool = ToolName { server: server.to_owned(), tool: tool.to_owned() };
+                Ok(Self { tool, name: name.to_owned() })
+            }
+            _ => Err(format!("`{text}` is not SERVER/TOOL.ARGUMENT")),
+        }
+    }
+}
+
+impl From<Argument> for String {
+    fn from(argument: Argument) -> Self {
+        format!("{}.{}", argument.tool, argument.name)
+    }
 }
 
 /// What programs get of a secret.

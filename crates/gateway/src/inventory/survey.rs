@@ -4,9 +4,7 @@
 use super::lock::{Lock, Reviewed};
 use super::{Definition, definition, propose};
 use crate::adapters::mcp::link::{PAGES_MAX, entries};
-use crate::adapters::mcp::upstream::{
-    Client, Era, Host, INBOX_MESSAGES_MAX, Upstream, UpstreamError,
-};
+use crate::adapters::mcp::upstream::{Client, Era, Host, INBOX_MESSAGES_MAX, Upstream, UpstreamError};
 use crate::config::{Config, Place, Server};
 use crate::session::Session;
 use crate::solo::{self, Solo};

@@ -15,6 +15,7 @@ use crate::gate::Gate;
 use sandbox::{Network, Profile};
 use std::path::PathBuf;
 use std::sync::Arc;
+use vault::{SecretName, Wallet};
 
 /// Where programs find the certificate authority of their sandbox, whatever the rest of their root is.
 const AUTHORITY: &str = "/.bailiwick/authority.pem";
@@ -38,6 +39,7 @@ const AUTHORITY_VARIABLES: [&str; 8] = [
 /// A way out that is ready before its sandbox stands.
 pub struct Prepared {
     exit: Arc<egress::Exit>,
+    wallet: Arc<Wallet>,
 }
 
 /// A way out in use. The sandbox has a network for as long as this is held, and not a moment longer.
@@ -45,6 +47,14 @@ pub struct Prepared {
 pub struct Open {
     _running: egress::Running,
     _exit: Arc<egress::Exit>,
+    wallet: Arc<Wallet>,
+}
+
+impl Open {
+    /// What stands in the sandbox for the secret `name`, where it has it.
+    pub fn placeholder(&self, name: &SecretName) -> Option<String> {
+        self.wallet.placeholder(name).map(str::to_owned)
+    }
 }
 
 impl Prepared {
@@ -69,10 +79,10 @@ impl Prepared {
         let ca = Arc::new(egress::Ca::new(&names).map_err(|error| error.to_string())?);
         trust(&ca, profile);
         let outside = egress::Outside { roots: gate.roots.clone(), resolve: Arc::new(egress::System) };
-        let way = WayOut::new(gate.clone(), owner, destinations, wallet, settings);
+        let way = WayOut::new(gate.clone(), owner, destinations, wallet.clone(), settings);
         let exit = egress::Exit::new(Arc::new(way), ca, outside, egress::Limits::default())
             .map_err(|error| error.to_string())?;
-        Ok(Some(Self { exit }))
+        Ok(Some(Self { exit, wallet }))
     }
 
     /// Takes over the sockets of the sandbox that stands now.
@@ -83,7 +93,7 @@ impl Prepared {
         let sockets =
             egress::Sockets { dns_udp: sockets.dns_udp, dns_tcp: sockets.dns_tcp, capture: sockets.capture };
         let running = egress::serve(sockets, &self.exit).map_err(|error| error.to_string())?;
-        Ok(Open { _running: running, _exit: self.exit })
+        Ok(Open { _running: running, _exit: self.exit, wallet: self.wallet })
     }
 }
 

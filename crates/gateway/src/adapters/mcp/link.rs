@@ -5,6 +5,7 @@ use super::upstream::{Client, Era, Host, INBOX_MESSAGES_MAX, Inbound, Upstream, 
 use crate::gate::Gate;
 use crate::inventory::Definition;
 use crate::receipt::{Failed, Output};
+use crate::secrets::Secrets;
 use crate::session::Session;
 use crate::wire::frame::{Extensions, Object, raw};
 use crate::wire::record::{Body, Status};
@@ -132,6 +133,7 @@ pub struct Link {
     changes: AtomicU64,
     calls: Mutex<HashMap<u64, Call>>,
     call_seconds_max: u64,
+    secrets: Arc<Secrets>,
 }
 
 impl Link {
@@ -158,8 +160,7 @@ impl Link {
             principal: session.principal().clone(),
         };
         let upstream =
-            Upstream::connect(server, configured, &gate.place, Some(&host), client, prefer, inbox)
-                .await?;
+            Upstream::connect(server, configured, &gate.place, Some(&host), client, prefer, inbox).await?;
         if let Some(layers) = upstream.layers() {
             gate.history.note(None, Body::Confined { server: server.to_owned(), how: layers.into() });
         }
@@ -172,6 +173,7 @@ impl Link {
             changes: AtomicU64::new(0),
             calls: Mutex::default(),
             call_seconds_max: gate.config.gate.call_seconds_max,
+            secrets: gate.secrets.clone(),
         };
         Ok((Arc::new(link), messages))
     }
@@ -338,6 +340,11 @@ impl Link {
         headers: &[(String, String)],
         call: Call,
     ) -> Result<Labeled<Answer>, Failed> {
+        if let Some(arguments) = params.object("arguments").filter(|_| method == "tools/call") {
+            let filled = self.secrets.filled_in(source, arguments, |name| self.upstream.given(name)).await;
+            let filled = filled.map_err(|why| Failed::new(Status::Failed, why))?;
+            params.set("arguments", filled.to_raw());
+        }
         let id = self.upstream.next_id();
         if call.progress.is_some() {
             let about = params.object("_meta").unwrap_or_default().with("progressToken", raw(id));

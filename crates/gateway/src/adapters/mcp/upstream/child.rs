@@ -3,6 +3,7 @@
 
 use super::{Host, Inbound, UpstreamError, related};
 use crate::adapters::egress;
+use crate::arguments::Given;
 use crate::config::confine::Site;
 use crate::config::{Place, Server};
 use crate::secrets::Secrets;
@@ -45,7 +46,7 @@ pub(super) struct Child {
     /// A confined server's life hangs on it.
     _line: Option<Arc<Line>>,
     /// Its way to the network, where it has one.
-    _exit: Option<egress::Open>,
+    exit: Option<egress::Open>,
     /// The layers that hold for it.
     pub(super) layers: Option<Layers>,
 }
@@ -90,7 +91,15 @@ impl Child {
         tokio::spawn(read(stdout, shared.clone(), inbox, secrets.clone()));
         tokio::spawn(log(stderr, program.clone(), secrets));
         let stdin = tokio::sync::Mutex::new(stdin);
-        Ok(Self { stdin, shared, _process: process, _line: line, _exit: exit, layers })
+        Ok(Self { stdin, shared, _process: process, _line: line, exit, layers })
+    }
+
+    pub(super) fn given(&self, name: &vault::SecretName) -> Given {
+        match (&self.layers, &self.exit) {
+            (None, _) => Given::Value,
+            (Some(_), None) => Given::Placeholder(None),
+            (Some(_), Some(exit)) => Given::Placeholder(exit.placeholder(name)),
+        }
     }
 
     pub(super) fn is_alive(&self) -> bool {

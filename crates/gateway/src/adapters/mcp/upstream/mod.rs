@@ -5,6 +5,7 @@ mod child;
 mod remote;
 
 use crate::adapters::egress;
+use crate::arguments::Given;
 use crate::config::{Confinement, Place, Reach, Server};
 use crate::gate::Gate;
 use crate::session::Session;
@@ -288,6 +289,14 @@ impl Upstream {
         match &*self.wire {
             Wire::Child(child) => child.layers.as_ref(),
             Wire::Remote(_) => None,
+        }
+    }
+
+    /// What the server gets where an agent named the secret `name` in an argument.
+    pub(crate) fn given(&self, name: &vault::SecretName) -> Given {
+        match &*self.wire {
+            Wire::Child(child) => child.given(name),
+            Wire::Remote(_) => Given::Value,
         }
     }
 
