@@ -11,9 +11,37 @@ mod common;
 
 #[path = "egress/canary.rs"]
 mod canary;
+#[path = "egress/clients.rs"]
+mod clients;
+#[path = "egress/echo.rs"]
+mod echo;
 #[path = "egress/elsewhere.rs"]
 mod elsewhere;
+#[path = "egress/fronting.rs"]
+mod fronting;
+#[path = "egress/git.rs"]
+mod git;
 #[path = "egress/ground.rs"]
 mod ground;
+#[path = "egress/killed.rs"]
+mod killed;
+#[path = "egress/nowhere.rs"]
+mod nowhere;
+#[path = "egress/ordinary.rs"]
+mod ordinary;
+#[path = "egress/packages.rs"]
+mod packages;
+#[path = "egress/placements.rs"]
+mod placements;
+#[path = "egress/policy.rs"]
+mod policy;
+#[path = "egress/remote.rs"]
+mod remote;
+#[path = "egress/rotation.rs"]
+mod rotation;
+#[path = "egress/served.rs"]
+mod served;
+#[path = "egress/shell.rs"]
+mod shell;
 #[path = "egress/upstream.rs"]
 mod upstream;

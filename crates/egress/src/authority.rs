@@ -94,7 +94,8 @@ pub trait Authority: Send + Sync + 'static {
     /// where it goes: the authority that is sent is `name` and `port`, whatever the head says.
     fn admit(&self, attempt: Attempt) -> Answer<'_, Result<Admitted, Refused>>;
     /// Something was refused before there was anything to judge: an unknown name, an address dialled directly, an SNI
-    /// that disagrees, a second authority on one connection. For the record and for alerts; must not block.
+    /// that disagrees, a second authority on one connection; or afterwards, a name that leads where nothing may. For the
+    /// record and for alerts; must not block.
     fn refused(&self, refusal: &Refusal);
 }
 

@@ -96,10 +96,10 @@ pub(crate) async fn dial(
     let mut checked = Vec::with_capacity(addresses.len());
     for address in addresses {
         // A name that has one forbidden address is not half trusted.
-        let address = check(address, route, &own).map_err(|why| DialError::Address {
-            name: name.clone(),
-            address,
-            why,
+        let address = check(address, route, &own).map_err(|why| {
+            let error = DialError::Address { name: name.clone(), address, why };
+            exit.refuse(Some(name.to_string()), Some(port), error.to_string());
+            error
         })?;
         if !checked.contains(&address) {
             checked.push(address);

@@ -11,6 +11,8 @@ pub(crate) struct Watch(Arc<Mutex<Going>>);
 struct Going {
     exchange: Option<Box<dyn Exchange>>,
     ended: Ended,
+    /// Why the exchange itself ended it, which is no fault of the upstream's.
+    refused: Option<Refused>,
     is_complete: bool,
 }
 
@@ -24,7 +26,12 @@ pub(crate) enum Direction {
 impl Watch {
     pub(crate) fn new(exchange: Box<dyn Exchange>) -> Self {
         let ended = Ended::default();
-        Self(Arc::new(Mutex::new(Going { exchange: Some(exchange), ended, is_complete: false })))
+        Self(Arc::new(Mutex::new(Going {
+            exchange: Some(exchange),
+            ended,
+            refused: None,
+            is_complete: false,
+        })))
     }
 
     /// Asks the exchange something; a refusal is why it failed.
@@ -34,10 +41,18 @@ impl Watch {
     ) -> Result<T, Refused> {
         self.going(|going| {
             let exchange = going.exchange.as_deref_mut().ok_or_else(|| Refused("it is over".to_owned()))?;
-            question(exchange).inspect_err(|refused| {
-                going.ended.failure.get_or_insert_with(|| refused.0.clone());
-            })
+            question(exchange).inspect_err(|refused| going.refuse(refused))
         })
+    }
+
+    /// It was ended by what it was passed through.
+    pub(crate) fn refuse(&self, refused: &Refused) {
+        self.going(|going| going.refuse(refused));
+    }
+
+    /// Why it was ended from this side, if it was.
+    pub(crate) fn refused(&self) -> Option<Refused> {
+        self.going(|going| going.refused.clone())
     }
 
     pub(crate) fn moved(&self, direction: Direction, bytes: usize) -> Result<(), Refused> {
@@ -72,6 +87,13 @@ impl Watch {
 
     fn going<T>(&self, act: impl FnOnce(&mut Going) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Going {
+    fn refuse(&mut self, refused: &Refused) {
+        self.ended.failure.get_or_insert_with(|| refused.0.clone());
+        self.refused.get_or_insert_with(|| refused.clone());
     }
 }
 

@@ -10,26 +10,62 @@ use std::sync::LazyLock;
 /// What must never be seen inside. Lowercase, so that no protocol's folding of case hides it.
 pub(crate) const CANARY: &str = "ghp_canary7f3a9c0d5e8b2146af90";
 
-/// The interpreter itself, not what a version manager puts before it.
-pub(crate) static PYTHON: LazyLock<String> = LazyLock::new(|| {
-    let found = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
-    found.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+/// The interpreter itself, not what a version manager puts before it, and the folders that it needs to see.
+pub(crate) struct Python {
+    pub(crate) program: String,
+    pub(crate) folders: Vec<PathBuf>,
+}
+
+pub(crate) static PYTHON: LazyLock<Python> = LazyLock::new(|| {
+    let ask = "import sys; print(sys.executable, sys.prefix, sys.base_prefix, sep='\\n')";
+    let found = Command::new("python3").args(["-c", ask]).output();
+    let said = found.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let mut lines = said.lines().map(str::to_owned);
+    let program = lines.next().unwrap_or_default();
+    Python {
+        program,
+        folders: lines.map(PathBuf::from).filter(|folder| folder != Path::new("/usr")).collect(),
+    }
 });
+
+/// An ordinary user of this machine, without a name.
+const ORDINARY: u32 = 64_123;
 
 pub(crate) struct Ground {
     folder: tempfile::TempDir,
     pub(crate) upstream: Upstream,
+    /// Whose the project is, where it is not whoever runs the test.
+    owner: Option<u32>,
 }
 
 impl Ground {
     /// A project whose secret `github` may go to `/repos/*` of `api.example.test`.
     pub(crate) fn new() -> Self {
+        Self::of(None)
+    }
+
+    /// The same of an ordinary user; `None` where nobody can become one.
+    pub(crate) fn ordinary() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return Some(Self::new());
+        }
+        let can = Command::new("setpriv").arg("--version").output().is_ok();
+        can.then(|| Self::of(Some(ORDINARY)))
+    }
+
+    fn of(owner: Option<u32>) -> Self {
         let upstream = Upstream::open();
         let text = format!(
             "[secret.github]\n[[secret.github.use]]\nhost = \"api.example.test:{}\"\npaths = [\"/repos/*\"]\n",
             upstream.port
         );
-        let ground = Self::configured(upstream, &text);
+        let mut ground = Self::configured(upstream, &text);
+        if owner.is_some() {
+            ground.owner = owner;
+            // Others may not look into the folder that the binary was built in.
+            std::fs::copy(env!("CARGO_BIN_EXE_bailiwick"), ground.path("bailiwick")).unwrap();
+            ground.give();
+        }
         let ran = ground.run(&["secret", "set", "github"], CANARY.as_bytes());
         assert_eq!(ran.code, 0, "{ran:?}");
         ground
@@ -38,8 +74,10 @@ impl Ground {
     /// A project with this configuration and no secret stored.
     pub(crate) fn configured(upstream: Upstream, text: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("bw").tempdir().expect("a folder for the test");
-        let ground = Self { folder, upstream };
-        for made in [ground.project().join(".bailiwick"), ground.home(), ground.path("user")] {
+        let ground = Self { folder, upstream, owner: None };
+        for made in
+            [ground.project().join(".bailiwick"), ground.home(), ground.path("user"), ground.path("logs")]
+        {
             std::fs::create_dir_all(made).expect("a fresh folder");
         }
         std::fs::write(ground.path("authority.pem"), &ground.upstream.authority).expect("a file");
@@ -65,7 +103,19 @@ impl Ground {
     }
 
     pub(crate) fn bailiwick(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bailiwick"));
+        self.bailiwick_at(&self.state())
+    }
+
+    fn bailiwick_at(&self, state: &Path) -> Command {
+        let mut command = match self.owner {
+            None => Command::new(env!("CARGO_BIN_EXE_bailiwick")),
+            Some(owner) => {
+                let mut command = Command::new("setpriv");
+                command.args([&format!("--reuid={owner}"), &format!("--regid={owner}"), "--clear-groups"]);
+                command.arg(self.path("bailiwick"));
+                command
+            }
+        };
         command
             .current_dir(self.project())
             .env_clear()
@@ -74,8 +124,30 @@ impl Ground {
             .env("XDG_DATA_HOME", self.path("user"))
             .env("BAILIWICK_LOG", "trace")
             .arg("--state")
-            .arg(self.state());
+            .arg(state);
         command
+    }
+
+    /// Whose the project is, where it is not whoever runs the test.
+    pub(crate) fn owner(&self) -> Option<u32> {
+        self.owner
+    }
+
+    /// Makes everything the owner's that was made for it.
+    pub(crate) fn give(&self) {
+        if let Some(owner) = self.owner {
+            let mut chown = Command::new("chown");
+            chown.args(["-R", &format!("{owner}:{owner}")]).arg(self.folder.path());
+            assert!(chown.status().unwrap().success(), "the project is given to {owner}");
+        }
+    }
+
+    /// A Python that the owner can run, and what has to be shown for it.
+    pub(crate) fn python(&self) -> &str {
+        if self.owner.is_some() { "/usr/bin/python3" } else { &PYTHON.program }
+    }
+    pub(crate) fn python_folders(&self) -> &[PathBuf] {
+        if self.owner.is_some() { &[] } else { &PYTHON.folders }
     }
 
     pub(crate) fn run(&self, args: &[&str], input: &[u8]) -> Ran {
@@ -111,7 +183,7 @@ impl Ground {
         ] {
             sandbox.arg("--env").arg(format!("{name}={value}"));
         }
-        sandbox.args(["--env", &format!("PY={}", *PYTHON), "--"]).args(command);
+        sandbox.args(["--env", &format!("PY={}", PYTHON.program), "--"]).args(command);
         sandbox
     }
 
@@ -125,17 +197,13 @@ impl Ground {
         finish(&mut self.sandbox(options, &["sh", "-c", script]), b"")
     }
 
-    /// The records of all runs so far, oldest first in each.
+    /// The records of all runs so far, oldest first in each, and those of a gate that served.
     pub(crate) fn journal(&self) -> Vec<Value> {
-        let runs = std::fs::read_dir(self.state().join("runs")).map(|all| all.flatten().collect::<Vec<_>>());
+        let runs = std::fs::read_dir(self.state().join("runs")).into_iter().flatten().flatten();
+        let states = runs.map(|run| run.path().join("state")).chain([self.state()]);
         let mut records = Vec::new();
-        for run in runs.unwrap_or_default() {
-            let mut show = Command::new(env!("CARGO_BIN_EXE_bailiwick"));
-            show.current_dir(self.project())
-                .arg("--state")
-                .arg(run.path().join("state"))
-                .args(["journal", "show", "--json"]);
-            let ran = finish(&mut show, b"");
+        for state in states.filter(|state| state.join("journal").exists()) {
+            let ran = finish(self.bailiwick_at(&state).args(["journal", "show", "--json"]), b"");
             let shown: Vec<Value> =
                 serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
             records.extend(shown);
@@ -159,8 +227,7 @@ pub(crate) fn found_in(folder: &Path, needles: &[&str]) -> Vec<PathBuf> {
             found.extend(found_in(&entry.path(), needles));
         } else if kind.is_file() {
             let bytes = std::fs::read(entry.path()).unwrap_or_default();
-            let holds = |needle: &&str| bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
-            if needles.iter().any(holds) {
+            if needles.iter().any(|needle| memchr::memmem::find(&bytes, needle.as_bytes()).is_some()) {
                 found.push(entry.path());
             }
         }

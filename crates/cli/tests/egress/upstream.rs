@@ -1,36 +1,34 @@
 //! A hostile upstream behind TLS: it gives every credential back in whatever shape the path asks for, and remembers every
 //! byte it was sent. It never refuses anybody, so what did not arrive here was stopped on the way.
 
-use async_compression::tokio::write::{BrotliEncoder, DeflateEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use crate::echo::{echo, switch};
+use crate::git;
 use bytes::Bytes;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The names its certificate is for.
-pub(crate) const NAMES: [&str; 6] = [
+pub(crate) const NAMES: [&str; 7] = [
     "api.example.test",
     "other.example.test",
     "sub.api.example.test",
     "raw.example.test",
     "tls.example.test",
     "plain.example.test",
+    "localhost",
 ];
-/// How long the long answer is, in bytes.
-pub(crate) const LONG_BYTES: usize = 100 << 20;
-const PIECE_BYTES: usize = 64 << 10;
-
 /// One request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
@@ -71,7 +69,7 @@ pub(crate) struct Upstream {
     pub(crate) raw: u16,
     /// Where it speaks TLS once more, for what is bound to a port.
     pub(crate) second: u16,
-    received: Arc<Mutex<Vec<Received>>>,
+    world: World,
     bytes: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -81,8 +79,9 @@ impl Upstream {
         let (authority, tls) = certificates();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (received, bytes) = <(Arc<Mutex<Vec<Received>>>, Arc<Mutex<Vec<u8>>>)>::default();
-        let world = World { received: received.clone() };
+        let bytes = Arc::<Mutex<Vec<u8>>>::default();
+        let world = World::default();
+        let opened = world.clone();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
         let listen = || {
             let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -106,6 +105,7 @@ impl Upstream {
             let (world, acceptor) = (world.clone(), acceptor.clone());
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
+                    world.knocked();
                     let (world, acceptor) = (world.clone(), acceptor.clone());
                     tokio::spawn(async move {
                         let Ok(stream) = acceptor.accept(stream).await else { return };
@@ -118,14 +118,16 @@ impl Upstream {
         let listener = tokio::net::TcpListener::from_std(plain_listener).unwrap();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                world.knocked();
                 let world = world.clone();
                 tokio::spawn(async move { world.serve("plain".to_owned(), stream).await });
             }
         });
         let listener = tokio::net::TcpListener::from_std(raw_listener).unwrap();
-        let heard = bytes.clone();
+        let (heard, world) = (bytes.clone(), opened.clone());
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
+                world.knocked();
                 let heard = heard.clone();
                 tokio::spawn(async move {
                     let mut buffer = vec![0; 4096];
@@ -139,20 +141,41 @@ impl Upstream {
             }
         });
         let udp = tokio::net::UdpSocket::from_std(udp).unwrap();
-        let heard = bytes.clone();
+        let (heard, world) = (bytes.clone(), opened.clone());
         tokio::spawn(async move {
             let mut buffer = vec![0; 4096];
             while let Ok(length) = udp.recv(&mut buffer).await {
+                world.knocked();
                 heard.lock().unwrap().extend_from_slice(&buffer[..length]);
             }
         });
         drop(_inside);
-        Self { runtime: Some(runtime), authority, port, plain, raw, second, received, bytes }
+        Self { runtime: Some(runtime), authority, port, plain, raw, second, world: opened, bytes }
     }
 
     /// Everything so far, in order.
     pub(crate) fn received(&self) -> Vec<Received> {
-        self.received.lock().unwrap().clone()
+        self.world.received.lock().unwrap().clone()
+    }
+
+    /// Connections and datagrams so far, at any of its ports.
+    pub(crate) fn knocks(&self) -> usize {
+        self.world.knocks.load(Ordering::Relaxed)
+    }
+
+    /// Runs `task` to its end, here.
+    pub(crate) fn block_on<T>(&self, task: impl Future<Output = T>) -> T {
+        self.runtime.as_ref().unwrap().block_on(task)
+    }
+
+    /// Serves the bare repository in `folder` at `/repos/tiny.git`.
+    pub(crate) fn repository(&self, folder: &Path) {
+        *self.world.repository.lock().unwrap() = Some(folder.to_owned());
+    }
+
+    /// Answers `GET` of `path` with `body` from now on.
+    pub(crate) fn offer(&self, path: &str, body: impl Into<Vec<u8>>) {
+        self.world.files.lock().unwrap().insert(path.to_owned(), body.into());
     }
 
     /// Whether `text` arrived anywhere in any way.
@@ -189,14 +212,21 @@ fn certificates() -> (String, rustls::ServerConfig) {
     (authority.pem(), tls)
 }
 
-type Reply = Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>;
+pub(crate) type Reply = Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>;
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct World {
     received: Arc<Mutex<Vec<Received>>>,
+    files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    knocks: Arc<AtomicUsize>,
+    repository: Arc<Mutex<Option<PathBuf>>>,
 }
 
 impl World {
+    fn knocked(&self) {
+        self.knocks.fetch_add(1, Ordering::Relaxed);
+    }
+
     async fn serve<S>(self, sni: String, stream: S)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -228,16 +258,31 @@ impl World {
         let said =
             head.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let value = said.rsplit(' ').next().unwrap_or_default().to_owned();
-        self.received.lock().unwrap().push(Received {
+        let one = Received {
             sni,
             authority,
             method: head.method.to_string(),
             target,
             headers: head.headers.clone(),
             body: got.clone(),
-        });
+        };
+        self.received.lock().unwrap().push(one.clone());
+        let repository = self.repository.lock().unwrap().clone();
+        if let (Some(folder), Some(rest)) = (repository, one.target.strip_prefix("/repos/tiny.git/")) {
+            return git::answer(&folder, rest, &one).await;
+        }
         if let Some(upgrade) = upgrade {
             return switch(&head.headers, value, upgrade, self.received.clone());
+        }
+        if let Some(file) = self.files.lock().unwrap().get(&path) {
+            return file_at(&path, file.clone());
+        }
+        if head
+            .headers
+            .get("content-type")
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+        {
+            return called(&got);
         }
         match path.rsplit_once("/echo/") {
             Some((_, mode)) => echo(mode, &value).await,
@@ -252,6 +297,23 @@ impl World {
             }
         }
     }
+}
+
+/// A file, with the type that clients of package registries insist on.
+fn file_at(path: &str, body: Vec<u8>) -> Reply {
+    let kind = if path.ends_with('/') { "text/html" } else { "application/octet-stream" };
+    let mut reply = whole(body);
+    reply.headers_mut().insert("content-type", HeaderValue::from_static(kind));
+    reply
+}
+
+/// A gRPC method that gives its message back, and says in a trailer that all is well.
+fn called(message: &[u8]) -> Reply {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let mut reply = pieces(vec![message.to_vec()], Some(trailers));
+    reply.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+    reply
 }
 
 /// An MCP server over Streamable HTTP with one tool, which tells what it was called with.
@@ -279,277 +341,12 @@ fn remote(value: &str, body: &[u8]) -> Reply {
     reply
 }
 
-/// The ways to give a value back. Each has to bring the word `echo` inside as well, so that silence is no success.
-pub(crate) const MODES: &[&str] = &[
-    "header",
-    "two-headers",
-    "header-name",
-    "set-cookie",
-    "www-authenticate",
-    "reason",
-    "body",
-    "error",
-    "bytes",
-    "halves",
-    "json",
-    "json-escaped",
-    "percent",
-    "hex",
-    "HEX",
-    "base64",
-    "base64-1",
-    "base64-2",
-    "base64url",
-    "double-base64",
-    "gzip",
-    "br",
-    "deflate",
-    "zlib",
-    "zstd",
-    "gzip-twice",
-    "gzip-file",
-    "gzip-members",
-    "sse",
-    "trailer",
-    "zero-width",
-];
-
-async fn echo(mode: &str, value: &str) -> Reply {
-    let text = format!("echo {value} end");
-    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let coded = |coding: &'static str, body: Vec<u8>| {
-        let mut reply = whole(body);
-        reply.headers_mut().insert("content-encoding", HeaderValue::from_static(coding));
-        reply
-    };
-    let said = |name: &str, said: &str| {
-        let mut reply = whole(b"echo\n".to_vec());
-        reply.headers_mut().insert(
-            HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()).unwrap(),
-            HeaderValue::from_str(said).unwrap(),
-        );
-        reply
-    };
-    match mode {
-        "header" => said("x-echo", value),
-        "two-headers" => {
-            let mut reply = said("x-echo", value);
-            reply.headers_mut().append("x-echo", HeaderValue::from_str(&STANDARD.encode(value)).unwrap());
-            reply
-        }
-        "header-name" => said(value, "1"),
-        "set-cookie" => said("set-cookie", &format!("session={value}; Path=/")),
-        "www-authenticate" => {
-            let mut reply = said("www-authenticate", &format!("Bearer realm=\"{value}\""));
-            *reply.status_mut() = StatusCode::UNAUTHORIZED;
-            reply
-        }
-        "location" => {
-            let mut reply = said("location", &format!("https://other.example.test/?t={value}"));
-            *reply.status_mut() = StatusCode::FOUND;
-            reply
-        }
-        "reason" => {
-            let mut reply = whole(b"echo\n".to_vec());
-            let reason = hyper::ext::ReasonPhrase::try_from(value.as_bytes().to_vec()).unwrap();
-            reply.extensions_mut().insert(reason);
-            reply
-        }
-        "body" => whole(text.into_bytes()),
-        "error" => {
-            let mut reply = whole(text.into_bytes());
-            *reply.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            reply
-        }
-        "bytes" => pieces(text.bytes().map(|byte| vec![byte]).collect(), None),
-        "halves" => {
-            let (before, after) = text.split_at(text.len() / 2);
-            pieces(vec![before.into(), after.into()], None)
-        }
-        "json" => whole(serde_json::json!({ "echo": value }).to_string().into_bytes()),
-        "json-escaped" => {
-            let escaped: String = value.chars().map(|char| format!("\\u{:04x}", u32::from(char))).collect();
-            whole(format!("{{\"echo\":\"{escaped}\"}}").into_bytes())
-        }
-        "percent" => {
-            let escaped: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
-            whole(format!("echo={escaped}&").into_bytes())
-        }
-        "hex" => whole(format!("echo {hex} end").into_bytes()),
-        "HEX" => whole(format!("echo {} end", hex.to_uppercase()).into_bytes()),
-        "base64" => whole(format!("echo {} end", STANDARD.encode(value)).into_bytes()),
-        "base64-1" => whole(format!("echo {} end", STANDARD.encode(format!("x{value}y"))).into_bytes()),
-        "base64-2" => whole(format!("echo {} end", STANDARD.encode(format!("xx{value}yy"))).into_bytes()),
-        "base64url" => whole(format!("echo {} end", URL_SAFE_NO_PAD.encode(value)).into_bytes()),
-        "double-base64" => {
-            whole(format!("echo {} end", STANDARD.encode(STANDARD.encode(value))).into_bytes())
-        }
-        "zero-width" => {
-            let spread: String = value.chars().flat_map(|char| [char, '\u{200b}']).collect();
-            whole(format!("echo {spread} end").into_bytes())
-        }
-        "gzip" => coded("gzip", gzip(text.as_bytes()).await),
-        "gzip-twice" => coded("gzip, gzip", gzip(&gzip(text.as_bytes()).await).await),
-        "gzip-file" => whole(gzip(text.as_bytes()).await),
-        "gzip-members" => {
-            let (before, after) = text.split_at(text.len() / 2);
-            coded("gzip", [gzip(before.as_bytes()).await, gzip(after.as_bytes()).await].concat())
-        }
-        "unknown-coding" => coded("x-rot13", text.into_bytes()),
-        "not-the-coding" => coded("gzip", text.into_bytes()),
-        "br" => coded(
-            "br",
-            compressed(BrotliEncoder::new(Vec::new()), text.as_bytes(), BrotliEncoder::into_inner).await,
-        ),
-        "zlib" => coded(
-            "deflate",
-            compressed(ZlibEncoder::new(Vec::new()), text.as_bytes(), ZlibEncoder::into_inner).await,
-        ),
-        "deflate" => coded(
-            "deflate",
-            compressed(DeflateEncoder::new(Vec::new()), text.as_bytes(), DeflateEncoder::into_inner).await,
-        ),
-        "zstd" => coded(
-            "zstd",
-            compressed(ZstdEncoder::new(Vec::new()), text.as_bytes(), ZstdEncoder::into_inner).await,
-        ),
-        "sse" => {
-            let events =
-                (0..3).map(|at| format!("id: {at}\nevent: m\ndata: {text}\n\n").into_bytes()).collect();
-            let mut reply = pieces(events, None);
-            reply.headers_mut().insert("content-type", HeaderValue::from_static("text/event-stream"));
-            reply
-        }
-        "trailer" => {
-            let mut trailers = HeaderMap::new();
-            trailers.insert("x-echo", HeaderValue::from_str(value).unwrap());
-            trailers.insert("grpc-status", HeaderValue::from_static("0"));
-            let mut reply = pieces(vec![b"echo\n".to_vec()], Some(trailers));
-            reply.headers_mut().insert("trailer", HeaderValue::from_static("x-echo, grpc-status"));
-            reply
-        }
-        "long" => {
-            let filling = vec![b'.'; PIECE_BYTES];
-            let count = LONG_BYTES / PIECE_BYTES;
-            let mut whole: VecDeque<Vec<u8>> = VecDeque::from(vec![filling; count]);
-            let half = value.len() / 2;
-            for (at, piece) in whole.iter_mut().enumerate() {
-                // Across every tenth border, and in the middle of every hundredth piece.
-                match at % 10 {
-                    0 => piece[PIECE_BYTES - half..].copy_from_slice(&value.as_bytes()[..half]),
-                    1 => piece[..value.len() - half].copy_from_slice(&value.as_bytes()[half..]),
-                    _ if at % 100 == 55 => piece[999..999 + value.len()].copy_from_slice(value.as_bytes()),
-                    _ => {}
-                }
-            }
-            pieces(whole.into(), None)
-        }
-        _ => whole(b"echo of nothing\n".to_vec()),
-    }
-}
-
-async fn gzip(text: &[u8]) -> Vec<u8> {
-    compressed(GzipEncoder::new(Vec::new()), text, GzipEncoder::into_inner).await
-}
-
-async fn compressed<E: tokio::io::AsyncWrite + Unpin>(
-    mut to: E,
-    text: &[u8],
-    end: fn(E) -> Vec<u8>,
-) -> Vec<u8> {
-    to.write_all(text).await.unwrap();
-    to.shutdown().await.unwrap();
-    end(to)
-}
-
-fn whole(body: Vec<u8>) -> Reply {
+pub(crate) fn whole(body: Vec<u8>) -> Reply {
     Response::new(http_body_util::Full::new(Bytes::from(body)).boxed_unsync())
 }
 
-fn pieces(pieces: Vec<Vec<u8>>, trailers: Option<HeaderMap>) -> Reply {
+pub(crate) fn pieces(pieces: Vec<Vec<u8>>, trailers: Option<HeaderMap>) -> Reply {
     let frames = pieces.into_iter().map(|piece| Frame::data(Bytes::from(piece)));
     let frames: Vec<_> = frames.chain(trailers.map(Frame::trailers)).map(Ok).collect();
     Response::new(StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync())
-}
-
-/// A WebSocket that says the value in every kind of frame, then tells nobody what it hears.
-fn switch(
-    headers: &HeaderMap,
-    value: String,
-    upgrade: hyper::upgrade::OnUpgrade,
-    received: Arc<Mutex<Vec<Received>>>,
-) -> Reply {
-    use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-    let key = headers["sec-websocket-key"].to_str().unwrap_or_default();
-    let accept =
-        digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes());
-    let mut reply = whole(Vec::new());
-    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    for (name, value) in [
-        ("connection", "Upgrade".to_owned()),
-        ("upgrade", "websocket".to_owned()),
-        ("sec-websocket-accept", STANDARD.encode(accept)),
-        ("x-echo", value.clone()),
-    ] {
-        reply.headers_mut().insert(name, HeaderValue::from_str(&value).unwrap());
-    }
-    tokio::spawn(async move {
-        let Ok(stream) = upgrade.await else { return };
-        let mut stream = TokioIo::new(stream);
-        let text = format!("echo {value} end");
-        let mut out = Vec::new();
-        frame(&mut out, 0x81, text.as_bytes());
-        frame(&mut out, 0x82, text.as_bytes());
-        // One message, a byte in each frame, with a ping in between that says it too.
-        let last = text.len() - 1;
-        for (at, byte) in text.bytes().enumerate() {
-            frame(
-                &mut out,
-                if at == 0 {
-                    0x01
-                } else if at == last {
-                    0x80
-                } else {
-                    0x00
-                },
-                &[byte],
-            );
-            if at == last / 2 {
-                frame(&mut out, 0x89, text.as_bytes());
-            }
-        }
-        drop(stream.write_all(&out).await);
-        let mut buffer = vec![0; 4096];
-        let mut heard = Vec::new();
-        while let Ok(Ok(length @ 1..)) =
-            tokio::time::timeout(std::time::Duration::from_secs(1), stream.read(&mut buffer)).await
-        {
-            heard.extend(unmasked(&buffer[..length]));
-        }
-        if let Some(one) = received.lock().unwrap().last_mut() {
-            one.body.extend(heard);
-        }
-        let mut bye = Vec::new();
-        frame(&mut bye, 0x88, &[&[0x03, 0xe8][..], text.as_bytes()].concat());
-        drop(stream.write_all(&bye).await);
-    });
-    reply
-}
-
-fn frame(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
-    out.extend([first, u8::try_from(payload.len()).unwrap()]);
-    out.extend_from_slice(payload);
-}
-
-/// The payloads of short frames from a client.
-fn unmasked(mut bytes: &[u8]) -> Vec<u8> {
-    let mut all = Vec::new();
-    while let [_, length, a, b, c, d, rest @ ..] = bytes {
-        let length = usize::from(length & 0x7f).min(rest.len());
-        all.extend(
-            rest[..length].iter().zip([a, b, c, d].into_iter().cycle()).map(|(byte, mask)| byte ^ mask),
-        );
-        bytes = &rest[length..];
-    }
-    all
 }

@@ -174,7 +174,7 @@ impl HttpBody for Rewritten {
                 },
             };
             if let Err(refused) = passed {
-                this.watch.failed(refused.0.clone());
+                this.watch.refuse(&refused);
                 return Poll::Ready(Some(Err(refused.into())));
             }
             if !out.is_empty() {

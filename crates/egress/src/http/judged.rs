@@ -170,7 +170,8 @@ impl Passage<'_> {
         let sent = line.exit.pools.send(&line.exit, &key, Request::new(body), write, &watch).await;
         let (response, busy) = sent.map_err(|error| {
             watch.failed(error.to_string());
-            Reply::upstream(error.to_string())
+            // A body that was stopped on its way out is no upstream that did not answer.
+            watch.refused().map_or_else(|| Reply::upstream(error.to_string()), |why| Reply::denied(why.0))
         })?;
         let (mut head, body) = response.into_parts();
         let codings =

@@ -25,7 +25,7 @@ const AUTHORITY_FILES: [&str; 3] =
 /// Where Java looks, in its own format.
 const JAVA_AUTHORITY_FILES: [&str; 2] = ["/etc/ssl/certs/java/cacerts", "/etc/pki/java/cacerts"];
 /// Variables that name a file of authorities to programs that do not look in the system's place.
-const AUTHORITY_VARIABLES: [&str; 8] = [
+const AUTHORITY_VARIABLES: [&str; 9] = [
     "SSL_CERT_FILE",
     "CURL_CA_BUNDLE",
     "REQUESTS_CA_BUNDLE",
@@ -34,6 +34,7 @@ const AUTHORITY_VARIABLES: [&str; 8] = [
     "CARGO_HTTP_CAINFO",
     "PIP_CERT",
     "AWS_CA_BUNDLE",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
 ];
 
 /// A way out that is ready before its sandbox stands.
