@@ -22,6 +22,9 @@ use tokio::time::timeout;
 
 /// How long a body may take to come that must be read before anything else is done.
 const WHOLE_WAIT: Duration = Duration::from_secs(60);
+/// Most of a refused request's body that is read to keep its connection, in bytes, and how long that may take.
+const SPARED_BYTES_MAX: u64 = 64 * 1_024;
+const SPARED_WAIT: Duration = Duration::from_secs(2);
 const EXTENSIONS: HeaderName = header::SEC_WEBSOCKET_EXTENSIONS;
 
 /// Answers one request, whatever it is.
@@ -62,10 +65,22 @@ async fn go(line: &Line, tls: bool, request: Request<Incoming>) -> Result<Respon
             (Some(whole.clone()), Sending::Whole(whole))
         }
     };
+    let waits = head.headers.contains_key(header::EXPECT);
     let what = What::Request { tls, head, body_bytes, body: whole };
     let attempt = Attempt { name: line.name.clone(), port: line.port, what };
-    let admitted = line.exit.authority.admit(attempt).await;
-    let Admitted { head, exchange } = admitted.map_err(|refused| Reply::denied(refused.0))?;
+    let Admitted { head, exchange } = match line.exit.authority.admit(attempt).await {
+        Ok(admitted) => admitted,
+        Err(refused) => {
+            if let Sending::Streamed(body) = body
+                && body_bytes.is_some_and(|bytes| bytes <= SPARED_BYTES_MAX)
+                && !h2
+                && !waits
+            {
+                spare(body).await;
+            }
+            return Err(Reply::denied(refused.0));
+        }
+    };
     let watch = Watch::new(exchange);
     let Some(head) = head else {
         watch.failed("it was admitted without a head");
@@ -98,6 +113,13 @@ fn route(line: &Line, tls: bool) -> Result<Route, Reply> {
 enum Sending {
     Streamed(Incoming),
     Whole(Bytes),
+}
+
+/// Reads the rest of a refused request: the connection could not be used again with its body still on the way, and a client
+/// that has sent it already would find it closed.
+async fn spare(body: Incoming) {
+    let limit = usize::try_from(SPARED_BYTES_MAX).unwrap_or(usize::MAX);
+    let _ = timeout(SPARED_WAIT, Limited::new(body, limit).collect()).await;
 }
 
 /// All of a body that must be known before its head is finished; trailers are not.
