@@ -25,6 +25,8 @@ mod git;
 mod ground;
 #[path = "egress/killed.rs"]
 mod killed;
+#[path = "egress/named.rs"]
+mod named;
 #[path = "egress/nowhere.rs"]
 mod nowhere;
 #[path = "egress/ordinary.rs"]
