@@ -10,6 +10,7 @@ mod inventory;
 mod journal;
 mod login;
 mod policy;
+mod redact;
 mod relay;
 mod sandbox;
 mod secret;
@@ -55,6 +56,8 @@ enum Command {
     Sandbox(Box<sandbox::Args>),
     /// Decide on one call as the gate would, without recording or running it
     Decide(decide::Args),
+    /// Copy standard input to standard output without what is secret or personal
+    Redact(redact::Args),
     /// Keep secrets that no agent ever sees
     Secret {
         #[command(subcommand)]
@@ -173,6 +176,7 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         Command::Shell { call } => sandbox::shell(&place()?, &call),
         Command::Warden => Ok(sandbox::serve()),
         Command::Decide(args) => decide::run(&place()?, &args),
+        Command::Redact(args) => redact::run(line.dir.as_deref(), line.state.as_deref(), &args),
         Command::Secret { action } => secret::run(line.dir.as_deref(), line.state.as_deref(), action),
         Command::Login(args) => login::sign_in(&place()?, &args),
         Command::Logout { server } => login::sign_out(&place()?, &server),

@@ -73,7 +73,7 @@ pub(crate) fn run(dir: Option<&Path>, state: Option<&Path>, action: Action) -> a
 }
 
 /// Where the store is: beside the given state, or the user's own, with what the project says about secrets.
-fn folder(dir: Option<&Path>, state: Option<&Path>) -> anyhow::Result<(PathBuf, Option<Config>)> {
+pub(crate) fn folder(dir: Option<&Path>, state: Option<&Path>) -> anyhow::Result<(PathBuf, Option<Config>)> {
     match Place::find(dir, state) {
         Ok(place) => {
             let config = Config::load(&place.config).ok();

@@ -1,7 +1,24 @@
 //! Decides what may leave the gate towards the agent or the journal, and in which form.
 //! What is over a limit is withheld whole and said so; nothing is ever cut and passed on.
 
+mod detect;
+mod detectors;
+mod finding;
+pub mod handle;
 pub mod known;
+pub mod leak;
+mod personal;
+mod plausible;
+pub mod rule;
+mod stream;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use finding::{Class, Confidence, Finding};
+pub use personal::Personal;
+pub use stream::{FINDINGS_MAX, Filter, KEPT_BYTES_MAX, KEPT_ENTRIES_MAX, Redacted, Settings, Stream};
 
 use crate::label::Labeled;
 use crate::request::tree::Tree;
@@ -99,34 +116,4 @@ fn names_a_credential(name: &str) -> bool {
     WORDS.iter().any(|word| folded.contains(word))
         && !folded.ends_with("tokens")
         && !folded.starts_with("max")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_are_masked_by_name_and_their_neighbours_are_kept() {
-        let read = |text: &str| Tree::parse(text.as_bytes()).expect("test JSON");
-        let table = [
-            (r#"{"api_key":"k"}"#, r#"{"api_key":"[masked]"}"#),
-            (r#"{"a":[{"Authorization":{"x":1}}]}"#, r#"{"a":[{"Authorization":"[masked]"}]}"#),
-            (r#"{"max_tokens":5}"#, r#"{"max_tokens":5}"#),
-            (r#"{"author":"ann"}"#, r#"{"author":"ann"}"#),
-        ];
-        for (given, want) in table {
-            assert_eq!(recordable(&read(given)).canonical(), want);
-        }
-        let long = Tree::Text("x".repeat(RECORD_TEXT_BYTES_MAX + 1));
-        assert!(recordable(&long).canonical().len() < 120);
-        let wide = Tree::List(vec![Tree::Text("y".repeat(2000)); 20]);
-        assert!(recordable(&wide).canonical().len() < 120);
-    }
-
-    #[test]
-    fn a_result_is_released_whole_or_not_at_all() {
-        let source = || ToolName { server: "s".into(), tool: "t".into() };
-        assert!(release(Labeled::new(vec![0u8; RESULT_BYTES_MAX], source())).is_ok());
-        assert!(release(Labeled::new(vec![0u8; RESULT_BYTES_MAX + 1], source())).is_err());
-    }
 }

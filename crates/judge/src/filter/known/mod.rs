@@ -24,6 +24,7 @@ mod stream;
 mod tests;
 mod variants;
 
+pub(super) use stream::Replaced;
 pub use stream::{FINDINGS_MAX, Finding, Stream};
 
 use index::Index;
@@ -252,7 +253,7 @@ impl Known {
 }
 
 /// The text that stands for a handle: letters, digits and hyphens only, so that it is inert in JSON, URLs, shells and Markdown.
-fn mark(handle: &str) -> String {
+pub(super) fn mark(handle: &str) -> String {
     let inert = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
     format!("BW-HIDDEN-{}-WB", handle.chars().map(inert).collect::<String>())
 }

@@ -42,6 +42,19 @@ pub struct Stream {
     group_end: Option<u64>,
     findings: Vec<Finding>,
     found: u64,
+    /// How many bytes were written, and what was replaced where, for a reader of the output that wants places in the input.
+    written: u64,
+    traced: Option<Vec<Replaced>>,
+}
+
+/// What was written where a value stood.
+#[derive(Clone, Debug)]
+pub(in crate::filter) struct Replaced {
+    pub(in crate::filter) handle: Arc<str>,
+    pub(in crate::filter) written_start: u64,
+    pub(in crate::filter) written_end: u64,
+    pub(in crate::filter) start: u64,
+    pub(in crate::filter) end: u64,
 }
 
 impl Stream {
@@ -59,7 +72,23 @@ impl Stream {
             group_end: None,
             findings: Vec::new(),
             found: 0,
+            written: 0,
+            traced: None,
         }
+    }
+
+    /// From here on tells where in the output its replacements are, instead of keeping findings.
+    pub(in crate::filter) fn trace(&mut self) {
+        self.traced = Some(Vec::new());
+    }
+
+    /// What was replaced since this was last asked. The last one may still grow while nothing is written after it.
+    pub(in crate::filter) fn take_traced(&mut self) -> Vec<Replaced> {
+        let Some(traced) = &mut self.traced else { return Vec::new() };
+        let open =
+            traced.last().is_some_and(|last| last.written_end == self.written && self.group_end.is_some());
+        let rest = if open { traced.split_off(traced.len() - 1) } else { Vec::new() };
+        std::mem::replace(traced, rest)
     }
 
     /// Reads a chunk and appends to `out` all that can be decided.
@@ -189,6 +218,9 @@ impl Stream {
                 }
                 self.group_end = Some(hit.end);
                 self.decided = hit.end;
+                if let Some(last) = self.traced.as_mut().and_then(|traced| traced.last_mut()) {
+                    last.end = hit.end;
+                }
                 if self.found as usize <= FINDINGS_MAX
                     && let Some(finding) = self.findings.last_mut()
                 {
@@ -199,6 +231,7 @@ impl Stream {
         }
         self.pass(hit.start, out);
         let start = hit.start.max(self.decided);
+        let before = out.len();
         match self.how {
             Replace::Handle => out.extend_from_slice(mark(self.handle(hit)).as_bytes()),
             Replace::StandIn => self.stand_in(hit, start, out),
@@ -206,6 +239,13 @@ impl Stream {
         self.decided = hit.end.max(start);
         self.group_end = Some(self.decided);
         self.found += 1;
+        let (written_start, end) = (self.written, self.decided);
+        self.written += (out.len() - before) as u64;
+        let handle = Arc::clone(self.handle(hit));
+        if let Some(traced) = &mut self.traced {
+            traced.push(Replaced { handle, written_start, written_end: self.written, start, end });
+            return;
+        }
         if self.findings.len() < FINDINGS_MAX {
             let handle = Arc::clone(self.handle(hit));
             self.findings.push(Finding { handle, form: hit.form, start, end: self.decided });
@@ -250,9 +290,11 @@ impl Stream {
 
     fn pass(&mut self, end: u64, out: &mut Vec<u8>) {
         if end > self.decided {
+            let before = out.len();
             if let Some(raw) = self.raw(self.decided, end) {
                 out.extend_from_slice(raw);
             }
+            self.written += (out.len() - before) as u64;
             self.decided = end;
         }
     }
