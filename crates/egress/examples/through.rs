@@ -1,6 +1,7 @@
 //! What going through costs: added latency and lost throughput against a direct TLS connection, on loopback.
 //! Client, gate and upstream share the machine's cores in every case, so "through" pays for its TLS from the same
-//! budget. `cargo run --release --example through [MEGABYTES] [REQUESTS]`
+//! budget. `through [MEGABYTES] [REQUESTS] [PEER=ADDRESS,AUTHORITY.pem]...`; each peer is an HTTP proxy that ends TLS with
+//! the authority in that file. The last line is JSON.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement, not the product")]
 
@@ -107,14 +108,14 @@ enum Client {
 
 async fn client(
     address: SocketAddr,
-    tunnel: Option<SocketAddr>,
+    tunnel: Option<(SocketAddr, &str)>,
     root: CertificateDer<'static>,
     protocol: &str,
 ) -> Client {
-    let mut stream = TcpStream::connect(tunnel.unwrap_or(address)).await.unwrap();
+    let mut stream = TcpStream::connect(tunnel.map_or(address, |(tunnel, _)| tunnel)).await.unwrap();
     stream.set_nodelay(true).unwrap();
-    if tunnel.is_some() {
-        let head = format!("CONNECT {NAME}:{} HTTP/1.1\r\nHost: x\r\n\r\n", address.port());
+    if let Some((_, host)) = tunnel {
+        let head = format!("CONNECT {host}:{0} HTTP/1.1\r\nHost: {host}:{0}\r\n\r\n", address.port());
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
@@ -184,13 +185,21 @@ fn apart<T: Send + 'static>(threads: usize, task: impl Future<Output = T> + Send
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse().unwrap());
-    let megabytes: usize = arguments.next().unwrap_or(1_024);
-    let requests: usize = arguments.next().unwrap_or(3_000);
+    let (peers, numbers): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|argument| argument.contains('='));
+    let mut numbers = numbers.iter().map(|number| number.parse().unwrap());
+    let megabytes: usize = numbers.next().unwrap_or(1_024);
+    let requests: usize = numbers.next().unwrap_or(3_000);
     let (address, root) = apart(1, upstream());
     let mut cases = Vec::new();
     for protocol in ["http/1.1", "h2"] {
         cases.push(("direct", protocol, None, root.clone()));
+        for peer in &peers {
+            let (label, rest) = peer.split_once('=').unwrap();
+            let (tunnel, authority) = rest.split_once(',').unwrap();
+            let ca = CertificateDer::from_pem_slice(&std::fs::read(authority).unwrap()).unwrap();
+            cases.push((label, protocol, Some((tunnel.parse().unwrap(), "127.0.0.1")), ca));
+        }
         for (label, way) in [("spliced", Way::Splice), ("terminated", Way::Terminate)] {
             let trusted = root.clone();
             let (tunnel, ca) = apart(1, async move {
@@ -206,7 +215,7 @@ fn main() {
                 (tunnel, CertificateDer::from_pem_slice(ca.certificate_pem().as_bytes()).unwrap())
             });
             let root = if way == Way::Splice { root.clone() } else { ca };
-            cases.push((label, protocol, Some(tunnel), root));
+            cases.push((label, protocol, Some((tunnel, NAME)), root));
         }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -235,16 +244,25 @@ fn main() {
             *best = (best.0.min(measured.0), best.1.max(measured.1));
         }
     }
-    for three in cases.iter().zip(&best).collect::<Vec<_>>().chunks(3) {
-        let (_, direct) = three[0];
-        for ((label, protocol, ..), (p50, speed)) in three {
-            let added = p50.saturating_sub(direct.0);
-            let share = 100.0 * speed / direct.1;
-            println!(
-                "{protocol:9} {label:11} p50 {p50:>9.1?} (+{added:.1?})  {speed:6.0} MB/s ({share:.0} %)"
-            );
+    let mut direct = best[0];
+    let mut rows = Vec::new();
+    for ((label, protocol, ..), (p50, speed)) in cases.iter().zip(&best) {
+        if *label == "direct" {
+            direct = (*p50, *speed);
         }
+        let added = p50.saturating_sub(direct.0);
+        let share = speed / direct.1;
+        println!(
+            "{protocol:9} {label:11} p50 {p50:>9.1?} (+{added:.1?})  {speed:6.0} MB/s ({:.0} %)",
+            100.0 * share
+        );
+        let (p50_us, added_us) = (p50.as_secs_f64() * 1e6, added.as_secs_f64() * 1e6);
+        rows.push(format!(
+            "{{\"protocol\":\"{protocol}\",\"way\":\"{label}\",\"p50_us\":{p50_us:.1},\"added_us\":{added_us:.1},\
+             \"mb_per_s\":{speed:.0},\"of_direct\":{share:.3}}}"
+        ));
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap());
+    println!("[{}]", rows.join(","));
 }

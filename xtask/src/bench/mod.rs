@@ -2,6 +2,7 @@
 //! It judges nothing: no benchmark fails because a machine is slow, only because an answer was wrong.
 
 mod decision;
+mod egress;
 pub(super) mod fixture;
 mod hook;
 mod idle;
@@ -16,7 +17,7 @@ use anyhow::bail;
 use serde_json::{Value, json};
 use std::process::Command;
 
-const NAMES: [&str; 6] = ["decision", "journal", "mcp", "hook", "sandbox", "idle"];
+const NAMES: [&str; 7] = ["decision", "journal", "mcp", "hook", "sandbox", "egress", "idle"];
 
 /// Builds the release once, then lets the release build of this program measure.
 pub(super) fn run(arguments: &[&str]) -> anyhow::Result<bool> {
@@ -57,6 +58,7 @@ pub(super) fn inner(arguments: &[&str]) -> anyhow::Result<bool> {
             "mcp" => mcp::measure()?,
             "hook" => hook::measure()?,
             "sandbox" => sandbox::measure()?,
+            "egress" => egress::measure()?,
             _ => idle::measure()?,
         };
         report.insert((*name).to_owned(), measured);
