@@ -3,9 +3,10 @@
 
 use crate::{Outcome, terminal};
 use anyhow::Context;
+use gateway::config::filter::OwnRule;
 use judge::filter::handle::SessionKey;
 use judge::filter::known::{Guarded, Known, VALUE_BYTES_MIN};
-use judge::filter::rule::{RULES_ENTRIES_MAX, Rule, Written};
+use judge::filter::rule::{RULES_ENTRIES_MAX, Rule};
 use judge::filter::{Confidence, FINDINGS_MAX, Filter, Finding, Personal, Settings, Stream};
 use serde::Deserialize;
 use std::io::{Read, Write};
@@ -57,16 +58,7 @@ fn confidence(word: &str) -> Result<Confidence, String> {
 #[serde(deny_unknown_fields)]
 struct Rules {
     #[serde(default)]
-    rule: Vec<OneRule>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OneRule {
-    name: String,
-    pattern: String,
-    matches: Vec<String>,
-    near_misses: Vec<String>,
+    rule: Vec<OwnRule>,
 }
 
 pub(crate) fn run(dir: Option<&Path>, state: Option<&Path>, args: &Args) -> anyhow::Result<Outcome> {
@@ -182,13 +174,7 @@ fn rules(path: &Path) -> anyhow::Result<Vec<Rule>> {
     anyhow::ensure!(text.len() as u64 <= RULES_BYTES_MAX, "{}: more than {RULES_BYTES_MAX} bytes", shown());
     let Rules { rule: rules } = toml::from_str(&text).with_context(shown)?;
     anyhow::ensure!(rules.len() <= RULES_ENTRIES_MAX, "{}: more than {RULES_ENTRIES_MAX} rules", shown());
-    let compiled = rules.iter().map(|rule| {
-        let matches: Vec<&str> = rule.matches.iter().map(String::as_str).collect();
-        let near_misses: Vec<&str> = rule.near_misses.iter().map(String::as_str).collect();
-        let (name, pattern) = (&rule.name, &rule.pattern);
-        Rule::compile(&Written { name, pattern, matches: &matches, near_misses: &near_misses })
-            .with_context(shown)
-    });
+    let compiled = rules.iter().map(|rule| rule.read().map_err(anyhow::Error::msg).with_context(shown));
     compiled.collect()
 }
 

@@ -6,6 +6,7 @@ use crate::config::{Config, Place};
 use crate::history::History;
 use crate::inventory::{self, Lock, propose};
 use crate::receipt::close_orphans;
+use crate::screen::Screen;
 use crate::secrets::Secrets;
 use crate::store::{Store, StoreError};
 use crate::wire::record::{Body, Record};
@@ -60,6 +61,8 @@ pub struct Gate {
     pub(crate) refused: AtomicUsize,
     /// Its secrets.
     pub secrets: Arc<Secrets>,
+    /// What results are searched for.
+    pub screen: Screen,
     /// Whom upstream servers are verified by.
     pub roots: rustls::RootCertStore,
     /// Sessions open now.
@@ -156,6 +159,7 @@ impl Gate {
         })?;
         let store = Arc::new(store);
         let secrets = Arc::new(Secrets::open(&config, &place.secrets())?);
+        let screen = Screen::open(&config.filter)?;
         let roots = egress::roots(&config.gate.authorities).map_err(|error| error.to_string())?;
         let (history, recovery) = History::open(&place.journal(), &place.key())?;
         let history = Arc::new(history);
@@ -194,6 +198,7 @@ impl Gate {
             history,
             refused: AtomicUsize::new(0),
             secrets,
+            screen,
             roots,
             sessions: AtomicUsize::new(0),
             rules: RwLock::new(Arc::new(rules)),

@@ -14,6 +14,7 @@ pub mod local;
 pub mod pipeline;
 pub mod random;
 pub mod receipt;
+pub mod screen;
 pub mod secrets;
 pub mod session;
 pub mod solo;

@@ -36,8 +36,12 @@ where
         Ok(output) => output,
         Err(failed) => return Err(receipt.failed(failed)),
     };
+    let (output, note) = match gate.screen.passed(session.hidden(), output) {
+        Ok(passed) => passed,
+        Err(withheld) => return Err(receipt.withheld(&withheld)),
+    };
     match release(output) {
-        Ok(released) => Ok(receipt.released(released)),
+        Ok(released) => Ok(receipt.released(released, &note)),
         Err(withheld) => Err(receipt.withheld(&withheld)),
     }
 }
@@ -57,7 +61,9 @@ pub async fn admit(
         gate.note_seen(&scene.client_call);
     }
     let betrayed = entry.betrayal().map(str::to_owned);
-    if let Some(why) = betrayed.or_else(|| gate.secrets.misplaced(&raw.name, &raw.arguments)) {
+    let misplaced = betrayed.or_else(|| gate.secrets.misplaced(&raw.name, &raw.arguments));
+    let hidden = || gate.screen.misplaced(session.hidden(), &raw.name, &raw.arguments);
+    if let Some(why) = misplaced.or_else(hidden) {
         return Err(entry.denied(gate, session, None, why).await);
     }
     let rules = gate.rules();

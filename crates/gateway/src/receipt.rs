@@ -8,7 +8,7 @@ use crate::history::History;
 use crate::pipeline::Stop;
 use crate::session::Session;
 use crate::wire::record::{Body, Confined, Decided as DecidedRecord, Status};
-use judge::filter::{Release, Withheld, recordable};
+use judge::filter::{Release, Rewritable, Withheld, recordable};
 use judge::permit::{Decided, Permit};
 use judge::policy::Verdict;
 use judge::request::tree::Tree;
@@ -43,7 +43,7 @@ impl Failed {
 }
 
 /// What a tool answered, as bytes that the filter reads.
-pub trait Output: AsRef<[u8]> {
+pub trait Output: Rewritable {
     /// Whether the tool's answer is a success or an error of its own.
     fn status(&self) -> Status {
         Status::Ok
@@ -192,9 +192,9 @@ impl Receipt {
         self.confined = Some(how);
     }
 
-    /// Closes with a released result.
-    pub fn released<O: Output>(self, release: Release<O>) -> Release<O> {
-        self.close(release.value.status(), "", release.value.as_ref());
+    /// Closes with a released result; `note` says what was taken out of it.
+    pub fn released<O: Output>(self, release: Release<O>, note: &str) -> Release<O> {
+        self.close(release.value.status(), note, release.value.as_ref());
         release
     }
 

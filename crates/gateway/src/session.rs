@@ -1,6 +1,7 @@
 //! One agent's session: who it is, how it came, in which phase it is.
 //! What an agent says about itself is kept for the record and never used to decide.
 
+use crate::screen::Hidden;
 use judge::request::Principal;
 use judge::tool::ToolName;
 use std::sync::Mutex;
@@ -11,6 +12,7 @@ pub struct Session {
     principal: Principal,
     transport: &'static str,
     phase: Mutex<String>,
+    hidden: Hidden,
 }
 
 impl Session {
@@ -21,7 +23,7 @@ impl Session {
 
     /// The same under a given name.
     pub fn named(id: String, principal: Principal, transport: &'static str, phase: &str) -> Self {
-        Self { id, principal, transport, phase: Mutex::new(phase.to_owned()) }
+        Self { id, principal, transport, phase: Mutex::new(phase.to_owned()), hidden: Hidden::new() }
     }
 
     /// Its name in the journal.
@@ -46,6 +48,11 @@ impl Session {
     /// The phase in force.
     pub fn phase(&self) -> String {
         self.phase.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// What was taken out of the results it got.
+    pub fn hidden(&self) -> &Hidden {
+        &self.hidden
     }
 
     /// A call of this session's principal.

@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod clients;
 pub mod confine;
+pub mod filter;
 pub mod place;
 pub mod reach;
 pub mod secret;
@@ -35,6 +36,9 @@ pub struct Config {
     /// Secrets, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secret: BTreeMap<String, secret::Secret>,
+    /// What is taken out of results.
+    #[serde(default, skip_serializing_if = "filter::Filter::is_standing")]
+    pub filter: filter::Filter,
 }
 
 impl Default for Config {
@@ -44,6 +48,7 @@ impl Default for Config {
             shell: Confinement::for_shell(),
             server: BTreeMap::new(),
             secret: BTreeMap::new(),
+            filter: filter::Filter::default(),
         }
     }
 }

@@ -54,6 +54,12 @@ impl SessionKey {
     }
 }
 
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Kept").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
+
 /// A value that was replaced, and the handle in its place.
 pub struct Kept {
     handle: Box<str>,

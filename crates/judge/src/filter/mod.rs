@@ -43,12 +43,74 @@ pub struct Release<T> {
 
 /// A result that may not.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the result of `{source_name}` is {bytes} bytes, more than {RESULT_BYTES_MAX}; it was withheld, ask for less"
-)]
-pub struct Withheld {
-    source_name: ToolName,
-    bytes: usize,
+pub enum Withheld {
+    /// It is too large.
+    #[error(
+        "the result of `{source_name}` is {bytes} bytes, more than {RESULT_BYTES_MAX}; it was withheld, ask for less"
+    )]
+    TooLarge {
+        /// Where it came from.
+        source_name: ToolName,
+        /// Its size.
+        bytes: usize,
+    },
+    /// Without what it must not show it is no result any more.
+    #[error(
+        "the result of `{source_name}` could not be shown without what it must not show; it was withheld"
+    )]
+    Unwritable {
+        /// Where it came from.
+        source_name: ToolName,
+    },
+}
+
+/// A result whose text can be replaced.
+pub trait Rewritable: AsRef<[u8]> + Sized {
+    /// Whether results of this kind are searched: what a tool says is, what a client says to its own server is not.
+    const SEARCHED: bool;
+    /// The same result with this text; nothing where the text is no such result.
+    fn with_text(self, text: Vec<u8>) -> Option<Self>;
+}
+
+/// A result that was searched.
+#[must_use]
+#[derive(Debug)]
+pub struct Searched<T> {
+    /// The result, with handles in place of what was found; as it was where nothing was.
+    pub result: Labeled<T>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// What was replaced.
+    pub kept: Vec<handle::Kept>,
+}
+
+/// Searches a result on its way to the agent. One that is too large to be released is not read.
+///
+/// # Errors
+/// [`Withheld::Unwritable`].
+pub fn screen<T: Rewritable>(
+    result: Labeled<T>,
+    filter: &Filter,
+    key: &handle::SessionKey,
+) -> Result<Searched<T>, Withheld> {
+    let (value, source) = result.into_parts();
+    let unchanged = |value, source| Searched {
+        result: Labeled::new(value, source),
+        findings: Vec::new(),
+        kept: Vec::new(),
+    };
+    if !T::SEARCHED || value.as_ref().len() > RESULT_BYTES_MAX {
+        return Ok(unchanged(value, source));
+    }
+    let Redacted { text, mut findings, kept } = filter.redact(value.as_ref(), key);
+    findings.retain(|finding| finding.class != Class::Handle);
+    if findings.is_empty() {
+        return Ok(unchanged(value, source));
+    }
+    match value.with_text(text) {
+        Some(value) => Ok(Searched { result: Labeled::new(value, source), findings, kept }),
+        None => Err(Withheld::Unwritable { source_name: source }),
+    }
 }
 
 /// Releases a result towards the agent.
@@ -59,7 +121,7 @@ pub fn release<T: AsRef<[u8]>>(result: Labeled<T>) -> Result<Release<T>, Withhel
     let (value, source) = result.into_parts();
     let bytes = value.as_ref().len();
     if bytes > RESULT_BYTES_MAX {
-        return Err(Withheld { source_name: source, bytes });
+        return Err(Withheld::TooLarge { source_name: source, bytes });
     }
     Ok(Release { value, source })
 }

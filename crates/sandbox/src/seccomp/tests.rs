@@ -156,7 +156,7 @@ fn only_what_the_kernel_reads_whole_is_compared_whole() {
         for condition in call.clauses.iter().flat_map(|clause| &clause.conditions) {
             let (Test::Equals { mask, .. } | Test::Any { mask }) = condition.test;
             // A word of flags, and a pointer.
-            let is_whole = matches!((&*call.name, condition.argument), ("unshare", 0) | ("prlimit64", 2));
+            let is_whole = matches!((call.name, condition.argument), ("unshare", 0) | ("prlimit64", 2));
             assert_eq!(mask >> 32 != 0, is_whole, "{} {condition:?}", call.name);
         }
     }

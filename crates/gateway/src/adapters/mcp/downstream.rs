@@ -12,6 +12,7 @@ use crate::receipt::{Failed, Output};
 use crate::session::Session;
 use crate::wire::frame::{self, Extensions, Kind, Object, raw};
 use crate::wire::record::{Body, Status};
+use judge::filter::Rewritable;
 use judge::label::Labeled;
 use judge::request::tree::Tree;
 use judge::tool::ToolName;
@@ -700,6 +701,14 @@ pub(super) struct Bytes(pub(super) Box<RawValue>);
 impl AsRef<[u8]> for Bytes {
     fn as_ref(&self) -> &[u8] {
         self.0.get().as_bytes()
+    }
+}
+
+impl Rewritable for Bytes {
+    const SEARCHED: bool = false;
+
+    fn with_text(self, _: Vec<u8>) -> Option<Self> {
+        None
     }
 }
 

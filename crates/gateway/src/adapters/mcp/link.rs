@@ -9,6 +9,7 @@ use crate::secrets::Secrets;
 use crate::session::Session;
 use crate::wire::frame::{Extensions, Object, raw};
 use crate::wire::record::{Body, Status};
+use judge::filter::Rewritable;
 use judge::label::Labeled;
 use judge::permit::{Permit, Recorded};
 use judge::tool::ToolName;
@@ -104,6 +105,15 @@ pub struct Answer {
 impl AsRef<[u8]> for Answer {
     fn as_ref(&self) -> &[u8] {
         self.body.get().as_bytes()
+    }
+}
+
+impl Rewritable for Answer {
+    const SEARCHED: bool = true;
+
+    fn with_text(self, text: Vec<u8>) -> Option<Self> {
+        let body = RawValue::from_string(String::from_utf8(text).ok()?).ok()?;
+        Some(Self { body, ..self })
     }
 }
 

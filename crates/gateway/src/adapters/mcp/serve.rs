@@ -378,6 +378,11 @@ impl Downstream {
             let request = permit.request().clone();
             let policy = permit.verdict().policy_digest().to_owned();
             let source = request.tool().name.clone();
+            if let Some(arguments) = params.object("arguments").filter(|_| method == "tools/call") {
+                let restored = this.gate.screen.restored(this.session.hidden(), &source, arguments);
+                let restored = restored.map_err(|why| Failed::new(Status::Failed, why))?;
+                params.set("arguments", restored.to_raw());
+            }
             let answer = link.execute(permit, &method, params.clone(), &headers, call.clone()).await?;
             if link.era() == Era::Legacy {
                 return Ok(answer);

@@ -1,0 +1,121 @@
+//! What the filter does to results of a real server: secrets and persons are taken out, handles go back where they may and
+//! stop a call where they may not, so that nothing is ever saved over by them.
+
+#![allow(clippy::unwrap_used, reason = "the test fails where the machine does")]
+
+mod common;
+
+use common::{Client, Gate, Project, words};
+use serde_json::{Value, json};
+
+const EMAIL: &str = "ann.lee@mail.example.org";
+const POLICY: &str = "permit (principal, action, resource);";
+
+fn project() -> Project {
+    let project = Project::bare();
+    let server = project.path().join("desk.py");
+    std::fs::write(&server, include_str!("data/desk.py")).unwrap();
+    let command = format!("desk=/usr/bin/python3 {}", server.display());
+    let init = project.run(&["init", "--yes", "--no-claude-code", "--server", &command]);
+    assert!(init.code == 0 && init.out.contains("read"), "{init:?}");
+    project.only_policy(POLICY);
+    project
+}
+
+fn configure(project: &Project, filter: &str) {
+    let text = format!(
+        "{filter}\n[gate]\nclaude_code = false\n[server.desk]\ncommand = [\"/usr/bin/python3\", {:?}]\n\
+         [server.desk.sandbox]\nworkspace = \"read-write\"\n",
+        project.path().join("desk.py")
+    );
+    std::fs::write(project.config().join("bailiwick.toml"), text).unwrap();
+}
+
+/// The handle of this kind in a text.
+fn handle<'a>(text: &'a str, kind: &str) -> &'a str {
+    let start = text.find(&format!("BW-{kind}-")).unwrap_or_else(|| panic!("no {kind} in {text}"));
+    let end = text[start..].find("-WB").unwrap() + start + 3;
+    &text[start..end]
+}
+
+#[test]
+fn what_is_taken_out_of_results_goes_back_only_where_it_may() {
+    let project = project();
+    configure(&project, "[filter]\npersonal = [\"email\"]\nrestore = [\"desk/send.to\"]\n");
+    let gate = Gate::start(&project);
+    let mut client = Client::connect_to(&project, &["desk"]);
+
+    let read = client.call("read", json!({}));
+    let text = words(&read);
+    let token = format!("gh{}", "p_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vWxYzQ");
+    assert!(!read.to_string().contains(&token) && !read.to_string().contains(EMAIL), "{read}");
+    assert!(text.contains("Order 4711, commit 3f786850e387550fdab836ed7e6dc881de23001b."), "{text}");
+    assert_eq!(read["result"]["structuredContent"]["said"], json!(text), "the same in both places");
+    let email = handle(&text, "email").to_owned();
+    let secret = handle(&text, "github-token").to_owned();
+
+    // The same value has the same handle, and errors are searched too.
+    assert_eq!(words(&client.call("read", json!({}))), text);
+    let failed = client.call("fail", json!({})).to_string();
+    assert!(failed.contains(&secret) && !failed.contains(&token), "{failed}");
+
+    for (tool, arguments, want) in [
+        ("send", json!({ "to": email, "text": "hello" }), Ok(&*email)),
+        ("send", json!({ "to": "x", "text": email }), Err("may not be turned back here")),
+        ("note", json!({ "to": email }), Err("may not be turned back here")),
+        ("note", json!({ "text": format!("save {secret} for later") }), Err("may not be turned back here")),
+        ("send", json!({ "to": "BW-email-aaaaaaaaaaaa-WB" }), Err("is not known in this session")),
+        ("send", json!({ "to": email.to_ascii_lowercase() }), Err("was changed")),
+        ("note", json!({ "text": "BW- is no handle" }), Ok("BW- is no handle")),
+    ] {
+        let answer = client.call(tool, arguments.clone());
+        let said = words(&answer);
+        match want {
+            Ok(shown) => assert!(said.contains(shown), "{arguments}: {answer}"),
+            Err(why) => assert!(said.contains(why), "{arguments}: {answer}"),
+        }
+        assert!(!answer.to_string().contains(EMAIL), "{answer}");
+    }
+    let told = std::fs::read_to_string(project.path().join("told")).unwrap();
+    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(told, [json!({ "to": EMAIL, "text": "hello" }), json!({ "text": "BW- is no handle" })]);
+
+    drop(client);
+    drop(gate);
+    let journal = Value::from(project.journal()).to_string();
+    assert!(!journal.contains(EMAIL) && !journal.contains(&token), "{journal}");
+    assert!(journal.contains("taken out of it: 2 email, 2 github-token"), "{journal}");
+}
+
+#[test]
+fn the_filter_does_what_its_settings_say() {
+    let project = project();
+    for (filter, hidden, shown) in [
+        ("", &["github-token"][..], &[EMAIL, "4711"][..]),
+        ("[filter]\nsecrets = \"off\"\n", &[], &["p_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vWxYzQ", EMAIL]),
+        (
+            "[[filter.rule]]\nname = \"order\"\npattern = 'Order [0-9]{4}'\nmatches = [\"Order 1234\"]\n\
+             near_misses = [\"Order 12\"]\n",
+            &["github-token", "order"],
+            &[EMAIL],
+        ),
+    ] {
+        configure(&project, filter);
+        let gate = Gate::start(&project);
+        let mut client = Client::connect_to(&project, &["desk"]);
+        let text = words(&client.call("read", json!({})));
+        hidden.iter().for_each(|kind| drop(handle(&text, kind).to_owned()));
+        shown.iter().for_each(|shown| assert!(text.contains(shown), "{filter}: {text}"));
+        drop(client);
+        drop(gate);
+    }
+    for (filter, why) in [
+        ("[filter]\npersonal = [\"shoe-size\"]\n", "`shoe-size` is no kind of personal data"),
+        ("[filter]\nrestore = [\"desk\"]\n", "is not SERVER/TOOL.ARGUMENT"),
+        ("[[filter.rule]]\nname = \"x\"\npattern = 'a'\nmatches = [\"b\"]\nnear_misses = [\"c\"]\n", "rule"),
+    ] {
+        configure(&project, filter);
+        let ran = project.run(&["serve"]);
+        assert!(ran.code != 0 && ran.err.contains(why), "{filter}: {ran:?}");
+    }
+}
