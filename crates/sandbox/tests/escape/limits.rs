@@ -135,7 +135,8 @@ fn tried(range: &Range, person: Person, bomb: &str, met: Met) -> Option<String> 
     match met {
         Met::Named(Limit::Processes) if outcome.reached.contains(&Limit::Processes) && !held => None,
         Met::Named(limit) if held => {
-            Some(format!("went off in spite of {limit}: {:?} {:?}", outcome.end, outcome.reached))
+            let seen = fs::read_to_string(ground.at("work/held")).unwrap_or_default();
+            Some(format!("went off in spite of {limit}: {:?} {:?}: {seen}", outcome.end, outcome.reached))
         }
         Met::Named(limit) if ended && !outcome.reached.contains(&limit) => {
             Some(format!("was stopped, but {limit} is not named: {:?} {:?}", outcome.end, outcome.reached))
