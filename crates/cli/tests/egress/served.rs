@@ -18,7 +18,8 @@ pub(crate) struct Served {
     pub(crate) client: Client,
 }
 
-/// Sets the project of `ground` up: a server `sh` and a shell, both of which may reach the API with the secret `github`.
+/// Sets the project of `ground` up: a server `sh` and a shell, both of which may reach the API with the secret `github`. The
+/// detectors are off: a placeholder looks like what it stands for, and is to be seen here.
 pub(crate) fn set_up(ground: &Ground) {
     let folder = ground.project().join(".bailiwick");
     std::fs::write(ground.project().join("server.py"), include_str!("server.py")).unwrap();
@@ -32,7 +33,7 @@ pub(crate) fn set_up(ground: &Ground) {
     std::fs::write(folder.join("policy/test.cedar"), POLICY).unwrap();
     let port = ground.upstream.port;
     let mut text = format!(
-        "[gate]\nclaude_code = true\nauthorities = [{:?}]\n\
+        "[filter]\nsecrets = \"off\"\n[gate]\nclaude_code = true\nauthorities = [{:?}]\n\
          [secret.github]\n[[secret.github.use]]\nhost = \"api.example.test:{port}\"\npaths = [\"/repos/*\"]\n\
          [server.sh]\ncommand = [{:?}, {:?}]\n",
         ground.path("authority.pem"),
