@@ -36,6 +36,7 @@ const ARGUMENTS: &[(&str, &[u64])] = &[
 /// More probes, for lines that are reached by what no line names.
 const EXTRA: &[(&str, &[u64])] = &[
     ("ioctl", &[u64::MAX, 0x5413]),
+    ("ioprio_set", &[1, 0x7fff_ffff, 0]),
     ("mknod", &[u64::MAX, 0o020666]),
     ("mknod", &[u64::MAX, 0o060666]),
     ("mknod", &[u64::MAX, 0o200_020_666]),
@@ -60,6 +61,12 @@ const EXTRA: &[(&str, &[u64])] = &[
     ("unshare", &[0x1000_0000]),
     ("unshare", &[0x5000_0000]),
     ("unshare", &[1 << 32]),
+    ("prlimit64", &[0x7fff_ffff, u64::MAX, 0]),
+    ("prlimit64", &[0x7fff_ffff, u64::MAX, u64::MAX]),
+    ("sched_setattr", &[0x7fff_ffff, u64::MAX, u64::MAX]),
+    ("sched_setparam", &[0x7fff_ffff, u64::MAX]),
+    ("sched_setscheduler", &[0x7fff_ffff, u64::MAX, u64::MAX]),
+    ("setpriority", &[0, 0x7fff_ffff, 0]),
 ];
 
 struct Probe {
