@@ -9,7 +9,11 @@ use common::{Client, Gate, Project, words};
 use serde_json::{Value, json};
 
 const EMAIL: &str = "ann.lee@mail.example.org";
-const POLICY: &str = "permit (principal, action, resource);";
+const POLICY: &str = r#"
+permit (principal, action, resource);
+@id("leave-her-alone") forbid (principal, action == Action::"desk/send", resource)
+when { context.args has to && context.args.to like "ann.*" && context.args has text && context.args.text == "again" };
+"#;
 
 fn project() -> Project {
     let project = Project::bare();
@@ -61,6 +65,8 @@ fn what_is_taken_out_of_results_goes_back_only_where_it_may() {
 
     for (tool, arguments, want) in [
         ("send", json!({ "to": email, "text": "hello" }), Ok(&*email)),
+        // What is judged is what would be sent.
+        ("send", json!({ "to": email, "text": "again" }), Err("leave-her-alone")),
         ("send", json!({ "to": "x", "text": email }), Err("may not be turned back here")),
         ("note", json!({ "to": email }), Err("may not be turned back here")),
         ("note", json!({ "text": format!("save {secret} for later") }), Err("may not be turned back here")),
@@ -112,6 +118,7 @@ fn the_filter_does_what_its_settings_say() {
     for (filter, why) in [
         ("[filter]\npersonal = [\"shoe-size\"]\n", "`shoe-size` is no kind of personal data"),
         ("[filter]\nrestore = [\"desk\"]\n", "is not SERVER/TOOL.ARGUMENT"),
+        ("[filter]\nrestore = [\"claude/Write.content\"]\n", "`claude` is no server"),
         ("[[filter.rule]]\nname = \"x\"\npattern = 'a'\nmatches = [\"b\"]\nnear_misses = [\"c\"]\n", "rule"),
     ] {
         configure(&project, filter);

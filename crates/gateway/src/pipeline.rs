@@ -53,7 +53,7 @@ where
 pub async fn admit(
     gate: &Gate,
     session: &Session,
-    raw: RawCall,
+    mut raw: RawCall,
     scene: &Scene,
 ) -> Result<(Permit<Recorded>, Receipt), Stop> {
     let entry = Entry::of(gate, &raw, session, scene);
@@ -61,11 +61,13 @@ pub async fn admit(
         gate.note_seen(&scene.client_call);
     }
     let betrayed = entry.betrayal().map(str::to_owned);
-    let misplaced = betrayed.or_else(|| gate.secrets.misplaced(&raw.name, &raw.arguments));
-    let hidden = || gate.screen.misplaced(session.hidden(), &raw.name, &raw.arguments);
-    if let Some(why) = misplaced.or_else(hidden) {
+    if let Some(why) = betrayed.or_else(|| gate.secrets.misplaced(&raw.name, &raw.arguments)) {
         return Err(entry.denied(gate, session, None, why).await);
     }
+    raw.arguments = match gate.screen.meant(session.hidden(), &raw.name, raw.arguments) {
+        Ok(meant) => meant,
+        Err(why) => return Err(entry.denied(gate, session, None, why).await),
+    };
     let rules = gate.rules();
     let facts = scene.facts(gate, session);
     let request = match normalize(raw, &rules.inventory, &facts.borrow()) {

@@ -135,6 +135,7 @@ impl Entry {
         why: String,
     ) -> Stop {
         let mut record = self.record;
+        let why = gate.screen.said(session.hidden(), &why);
         record.why.clone_from(&why);
         let mut record = match &judged {
             Some((request, verdict)) => with(record, request, verdict),

@@ -85,20 +85,34 @@ impl Screen {
         Ok((searched.result, note))
     }
 
-    /// Why a call of `tool` may not have these arguments: a handle stands where it is not put back. Nothing when none does.
-    pub(crate) fn misplaced(&self, hidden: &Hidden, tool: &ToolName, arguments: &Tree) -> Option<String> {
+    /// `arguments` of a call of `tool` as they are judged: what would be sent is what is decided about, not the handle that stands
+    /// for it.
+    ///
+    /// # Errors
+    /// A handle stands where it is not put back, in words.
+    pub(crate) fn meant(&self, hidden: &Hidden, tool: &ToolName, arguments: Tree) -> Result<Tree, String> {
         let handles = hidden.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused = |tree: &Tree, is_restored: bool| -> Option<HandleInWrite> {
-            handles.restore(tree.canonical().as_bytes(), |_| is_restored).err()?.into_iter().next()
+        let meant = |tree: Tree, is_restored: bool| {
+            let text = tree.canonical();
+            let restored = handles.restore(text.as_bytes(), |_| is_restored).map_err(first)?;
+            if restored == text.as_bytes() {
+                return Ok(tree);
+            }
+            Tree::parse(&restored).map_err(|error| format!("what was taken out cannot be put back: {error}"))
         };
-        let found = match arguments {
-            Tree::Map(members) => members.iter().find_map(|(argument, value)| {
-                refused(&Tree::Text(argument.clone()), false)
-                    .or_else(|| refused(value, self.is_restored(tool, argument)))
-            }),
-            other => refused(other, false),
-        };
-        found.map(|found| found.to_string())
+        let Tree::Map(members) = arguments else { return meant(arguments, false) };
+        let mut judged = Vec::with_capacity(members.len());
+        for (argument, value) in members {
+            meant(Tree::Text(argument.clone()), false)?;
+            let is_restored = self.is_restored(tool, &argument);
+            judged.push((argument, meant(value, is_restored)?));
+        }
+        Ok(Tree::Map(judged.into_iter().collect()))
+    }
+
+    /// Words for the agent and the journal, which may quote what was judged.
+    pub(crate) fn said(&self, hidden: &Hidden, words: &str) -> String {
+        String::from_utf8_lossy(&self.filter.redact(words.as_bytes(), &hidden.key).text).into_owned()
     }
 
     /// `arguments` of a permitted call of `tool` with what was taken out put back where it may be.
@@ -115,9 +129,7 @@ impl Screen {
         for argument in named.iter().filter(|argument| self.is_restored(tool, argument)) {
             let Some(value) = arguments.get(argument) else { continue };
             let handles = hidden.handles.lock().unwrap_or_else(PoisonError::into_inner);
-            let restored = handles.restore(value.get().as_bytes(), |_| true).map_err(|refused| {
-                refused.into_iter().next().map_or_else(String::new, |refused| refused.to_string())
-            })?;
+            let restored = handles.restore(value.get().as_bytes(), |_| true).map_err(first)?;
             // What was taken out of JSON is put back into JSON as it was written there.
             let restored = String::from_utf8(restored).ok().and_then(|text| RawValue::from_string(text).ok());
             let restored = restored
@@ -130,4 +142,9 @@ impl Screen {
     fn is_restored(&self, tool: &ToolName, argument: &str) -> bool {
         self.restore.iter().any(|place| place.tool == *tool && place.name == argument)
     }
+}
+
+/// The first of what was refused, in words.
+fn first(refused: Vec<HandleInWrite>) -> String {
+    refused.into_iter().next().map_or_else(String::new, |refused| refused.to_string())
 }

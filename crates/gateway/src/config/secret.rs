@@ -41,6 +41,10 @@ impl TryFrom<String> for Argument {
     fn try_from(text: String) -> Result<Self, String> {
         let parts = text.split_once('/').and_then(|(server, rest)| Some((server, rest.rsplit_once('.')?)));
         match parts {
+            // What runs in the client or on the network is not sent by the gate, so nothing could be put in.
+            Some((server, _)) if crate::inventory::RESERVED.contains(&server) => {
+                Err(format!("`{text}`: `{server}` is no server that the gate sends arguments to"))
+            }
             Some((server, (tool, name))) if !server.is_empty() && !tool.is_empty() && !name.is_empty() => {
                 let tool = ToolName { server: server.to_owned(), tool: tool.to_owned() };
                 Ok(Self { tool, name: name.to_owned() })
