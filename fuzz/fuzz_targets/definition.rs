@@ -27,6 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
         reversible: true,
         impact: Impact::Low,
         digest: definition.digest.clone(),
+        flow: judge::flow::Flow::default(),
     };
     let inventory = Inventory::new([tool]);
     let any = Source { name: "any.cedar".to_owned(), text: "permit(principal, action, resource);".to_owned() };

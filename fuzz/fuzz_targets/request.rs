@@ -27,6 +27,7 @@ static RULES: LazyLock<(Inventory, Policy)> = LazyLock::new(|| {
         reversible: false,
         impact: Impact::High,
         digest: String::new(),
+        flow: judge::flow::Flow::default(),
     }]);
     let any = Source { name: "any.cedar".to_owned(), text: "permit(principal, action, resource);".to_owned() };
     let policy = Policy::load(&[any], &inventory).expect("the policy loads");

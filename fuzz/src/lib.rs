@@ -33,6 +33,7 @@ pub fn call(inventory: &Inventory, server: &str, tool: &str, arguments: &str) ->
         phase: "default",
         transport: "stdio",
         calls_last_minute: 1,
+        provenance: judge::flow::Provenance::blank(),
     };
     let principal = Principal { agent: "agent".to_owned(), user: "ann".to_owned(), groups: vec!["staff".to_owned()] };
     let name = ToolName { server: server.to_owned(), tool: tool.to_owned() };

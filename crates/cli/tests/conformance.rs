@@ -34,6 +34,7 @@ struct Listed {
     impact: Word<Impact>,
     #[serde(default)]
     kinds: BTreeMap<String, Word<Kind>>,
+    flow: Option<Value>,
     input_schema: Value,
 }
 
@@ -87,7 +88,7 @@ impl World {
         for block in &self.page.tools {
             for listed in serde_json::from_str::<Vec<Listed>>(&block.text).expect("the page was read before")
             {
-                let Listed { server, name, effect, reversible, impact, kinds, input_schema } = listed;
+                let Listed { server, name, effect, reversible, impact, kinds, flow, input_schema } = listed;
                 let definition = json!({ "name": name, "inputSchema": input_schema });
                 let raw = RawValue::from_string(definition.to_string()).expect("JSON");
                 let digest =
@@ -99,6 +100,7 @@ impl World {
                     impact,
                     reason,
                     kinds,
+                    flow,
                     digest,
                     definition: definition.clone(),
                 };

@@ -4,6 +4,7 @@
 use crate::clock;
 use crate::gate::Gate;
 use crate::session::Session;
+use judge::flow::Provenance;
 use judge::request::Facts;
 use judge::request::path::{AbsPath, LinkFact, Links, Zones};
 use std::path::Path;
@@ -58,8 +59,8 @@ impl Scene {
 }
 
 impl Gathered<'_> {
-    /// The judge's view of them.
-    pub fn borrow(&self) -> Facts<'_> {
+    /// The judge's view of them, with what the conversation knows.
+    pub fn borrow<'a>(&'a self, provenance: &'a Provenance) -> Facts<'a> {
         Facts {
             now: self.now,
             cwd: self.cwd,
@@ -69,6 +70,7 @@ impl Gathered<'_> {
             phase: &self.phase,
             transport: self.transport,
             calls_last_minute: self.calls_last_minute,
+            provenance,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::approvers::Approvers;
 use crate::config::{Config, Place};
+use crate::conversation::Conversations;
 use crate::history::History;
 use crate::inventory::{self, Lock, propose};
 use crate::receipt::close_orphans;
@@ -63,6 +64,8 @@ pub struct Gate {
     pub secrets: Arc<Secrets>,
     /// What results are searched for.
     pub screen: Screen,
+    /// Where values come from, by conversation.
+    pub conversations: Conversations,
     /// Whom upstream servers are verified by.
     pub roots: rustls::RootCertStore,
     /// Sessions open now.
@@ -125,6 +128,7 @@ impl Rules {
             phase: &config.gate.phase,
             transport: "case",
             calls_last_minute: 1,
+            provenance: judge::flow::Provenance::blank(),
         };
         for (path, text) in files(&place.config.join("cases"), "md")? {
             let file = CaseFile::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -160,6 +164,7 @@ impl Gate {
         let store = Arc::new(store);
         let secrets = Arc::new(Secrets::open(&config, &place.secrets())?);
         let screen = Screen::open(&config.filter)?;
+        let conversations = Conversations::new(config.flow.known()?);
         let roots = egress::roots(&config.gate.authorities).map_err(|error| error.to_string())?;
         let (history, recovery) = History::open(&place.journal(), &place.key())?;
         let history = Arc::new(history);
@@ -199,6 +204,7 @@ impl Gate {
             refused: AtomicUsize::new(0),
             secrets,
             screen,
+            conversations,
             roots,
             sessions: AtomicUsize::new(0),
             rules: RwLock::new(Arc::new(rules)),

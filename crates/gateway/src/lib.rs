@@ -6,6 +6,7 @@ pub mod approvers;
 mod arguments;
 pub mod clock;
 pub mod config;
+pub mod conversation;
 pub mod facts;
 pub mod gate;
 pub mod history;

@@ -7,6 +7,7 @@ use crate::adapters::mcp::{downstream::Endpoint, stdio};
 use crate::gate::Gate;
 use crate::wire::control::{CONTROL_BYTES_MAX, Control, Opening, Reply, Status};
 use crate::wire::lines::{self, Line};
+use crate::wire::record::Body;
 use judge::approval::Event;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
@@ -126,6 +127,13 @@ async fn answer(gate: &Gate, hooks: &Hooks, url: &str, control: Control) -> Resu
         Control::Fetch(call) => told(hooks.fetch(&call)),
         Control::Ran { call, how } => {
             hooks.ran(&call, how);
+            told(Ok::<_, String>(()))
+        }
+        Control::Said { conversation, text } => {
+            let digest = judge::digest::hex(text.as_bytes());
+            let prompt = Body::Prompt { bytes: text.len(), digest };
+            gate.history.record(Some(&conversation), prompt).await.map_err(|error| error.to_string())?;
+            gate.conversations.named(&conversation).hear(&text);
             told(Ok::<_, String>(()))
         }
         Control::Reload => told(gate.reload().await.map(|()| status(gate, url))),

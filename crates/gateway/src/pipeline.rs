@@ -40,6 +40,10 @@ where
         Ok(passed) => passed,
         Err(withheld) => return Err(receipt.withheld(&withheld)),
     };
+    // The conversation knows what was read before the agent does.
+    let source = output.source().clone();
+    let (output, parts) = output.peek(O::parts);
+    session.conversation().read(&gate.rules().inventory, &source, &parts);
     match release(output) {
         Ok(released) => Ok(receipt.released(released, &note)),
         Err(withheld) => Err(receipt.withheld(&withheld)),
@@ -70,7 +74,9 @@ pub async fn admit(
     };
     let rules = gate.rules();
     let facts = scene.facts(gate, session);
-    let request = match normalize(raw, &rules.inventory, &facts.borrow()) {
+    let conversation = session.conversation();
+    let normalized = normalize(raw, &rules.inventory, &facts.borrow(&conversation.provenance()));
+    let request = match normalized {
         Ok(request) => request,
         Err(malformed) => return Err(entry.denied(gate, session, None, malformed.to_string()).await),
     };
@@ -84,7 +90,7 @@ pub async fn admit(
                 return Err(entry.denied(gate, session, Some(pending.refused()), why).await);
             }
             Ok((approval, grant)) => match pending.granted(grant) {
-                Ok(permit) => return record(gate, session, entry.approved(approval), permit).await,
+                Ok(permit) => return endorsed(gate, session, entry.approved(approval), permit).await,
                 Err(pending) => {
                     let why = "the grant is for another call".to_owned();
                     return Err(entry.denied(gate, session, Some(pending.refused()), why).await);
@@ -112,12 +118,27 @@ fn still_asks(gate: &Gate, session: &Session, scene: &Scene, pending: &Pending) 
     };
     let rules = gate.rules();
     let facts = scene.again(gate, session);
-    normalize(raw, &rules.inventory, &facts.borrow()).is_ok_and(|now| {
+    let conversation = session.conversation();
+    let now = normalize(raw, &rules.inventory, &facts.borrow(&conversation.provenance()));
+    now.is_ok_and(|now| {
         let verdict = rules.policy.decide(&now);
         now.digest() == asked.digest()
             && verdict.policy_digest() == pending.verdict().policy_digest()
             && verdict.decision() <= Decision::Ask
     })
+}
+
+/// Records a call that a person approved, and lifts for this conversation the values that the person was shown.
+async fn endorsed(
+    gate: &Gate,
+    session: &Session,
+    entry: Entry,
+    permit: Permit<Decided>,
+) -> Result<(Permit<Recorded>, Receipt), Stop> {
+    let explained = permit.request().explained().clone();
+    let admitted = record(gate, session, entry, permit).await?;
+    session.conversation().endorse(&explained);
+    Ok(admitted)
 }
 
 /// Makes the decision durable; only then is there a permit to act on.
@@ -129,7 +150,11 @@ async fn record(
 ) -> Result<(Permit<Recorded>, Receipt), Stop> {
     let decision = entry.permitted(&permit);
     match gate.history.record(Some(session.id()), decision).await {
-        Ok(leaf) => Ok((permit.recorded(leaf), Receipt::open(gate, session, entry.call()))),
+        Ok(leaf) => {
+            let request = permit.request();
+            session.conversation().wrote(request.tool(), request.arguments());
+            Ok((permit.recorded(leaf), Receipt::open(gate, session, entry.call())))
+        }
         Err(not_recorded) => {
             Err(Stop::Denied(Denied { call: entry.call().to_owned(), why: not_recorded.to_string() }))
         }
@@ -159,8 +184,9 @@ pub fn preview(
     let scene = Scene::default();
     let rules = gate.rules();
     let facts = scene.look(gate, session);
-    let request =
-        normalize(raw, &rules.inventory, &facts.borrow()).map_err(|malformed| malformed.to_string())?;
+    let conversation = session.conversation();
+    let request = normalize(raw, &rules.inventory, &facts.borrow(&conversation.provenance()))
+        .map_err(|malformed| malformed.to_string())?;
     let verdict = rules.policy.explained(&request, rules.policy.decide(&request));
     Ok((request, verdict))
 }

@@ -9,6 +9,7 @@ use crate::pipeline::Stop;
 use crate::session::Session;
 use crate::wire::record::{Body, Confined, Decided as DecidedRecord, Status};
 use judge::filter::{Release, Rewritable, Withheld, recordable};
+use judge::flow::Read;
 use judge::permit::{Decided, Permit};
 use judge::policy::Verdict;
 use judge::request::tree::Tree;
@@ -47,6 +48,11 @@ pub trait Output: Rewritable {
     /// Whether the tool's answer is a success or an error of its own.
     fn status(&self) -> Status {
         Status::Ok
+    }
+
+    /// What it says, for whoever asks later where a value came from.
+    fn parts(&self) -> Vec<Read> {
+        vec![Read::Text(String::from_utf8_lossy(self.as_ref()).into_owned())]
     }
 }
 

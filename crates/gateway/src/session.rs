@@ -1,10 +1,11 @@
 //! One agent's session: who it is, how it came, in which phase it is.
 //! What an agent says about itself is kept for the record and never used to decide.
 
+use crate::conversation::Conversation;
 use crate::screen::Hidden;
 use judge::request::Principal;
 use judge::tool::ToolName;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A session.
 pub struct Session {
@@ -13,17 +14,47 @@ pub struct Session {
     transport: &'static str,
     phase: Mutex<String>,
     hidden: Hidden,
+    conversation: Mutex<Arc<Conversation>>,
 }
 
 impl Session {
-    /// A session of `principal` over `transport` (`stdio`, `http`, `hook`, `local`), beginning in `phase`.
-    pub fn new(principal: Principal, transport: &'static str, phase: &str) -> Self {
-        Self::named(crate::random::name("s"), principal, transport, phase)
+    /// A session of `principal` over `transport` (`stdio`, `http`, `hook`, `local`), beginning in `phase`, as part of
+    /// `conversation`.
+    pub fn new(
+        principal: Principal,
+        transport: &'static str,
+        phase: &str,
+        conversation: Arc<Conversation>,
+    ) -> Self {
+        Self::named(crate::random::name("s"), principal, transport, phase, conversation)
     }
 
     /// The same under a given name.
-    pub fn named(id: String, principal: Principal, transport: &'static str, phase: &str) -> Self {
-        Self { id, principal, transport, phase: Mutex::new(phase.to_owned()), hidden: Hidden::new() }
+    pub fn named(
+        id: String,
+        principal: Principal,
+        transport: &'static str,
+        phase: &str,
+        conversation: Arc<Conversation>,
+    ) -> Self {
+        Self {
+            id,
+            principal,
+            transport,
+            phase: Mutex::new(phase.to_owned()),
+            hidden: Hidden::new(),
+            conversation: Mutex::new(conversation),
+        }
+    }
+
+    /// The conversation it is part of.
+    pub fn conversation(&self) -> Arc<Conversation> {
+        self.conversation.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes it part of `conversation`, as its adapter found out.
+    pub fn join(&self, conversation: Arc<Conversation>) {
+        *self.conversation.lock().unwrap_or_else(PoisonError::into_inner) = conversation;
     }
 
     /// Its name in the journal.
@@ -47,7 +78,7 @@ impl Session {
     }
     /// The phase in force.
     pub fn phase(&self) -> String {
-        self.phase.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What was taken out of the results it got.

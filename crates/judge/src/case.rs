@@ -12,8 +12,10 @@
 //!
 //! `because` must stand in the explanation. Further columns set the scene, and an empty cell leaves it as the reader of the
 //! page has it: `phase`, `user` (`ann` or `ann (group, group)`), `agent`, `minute` (calls in the last 60 seconds) and
-//! `time` (`Mon 14:05`, UTC). Fenced blocks tagged `cedar` and `json tools` give a page its own policies and tools.
+//! `time` (`Mon 14:05`, UTC), `said` (the user's words), `known` (what is configured, separated by spaces), `read` (what `READER`
+//! answered before the call, as `` `server/tool` TEXT ``). Fenced blocks tagged `cedar` and `json tools` give a page its own policies and tools.
 
+use crate::flow::{Flow, Known, Provenance, Read};
 use crate::policy::{Decision, Policy, Source};
 use crate::request::tree::Tree;
 use crate::request::{Facts, Principal, RawCall, normalize};
@@ -54,6 +56,12 @@ pub struct Scene {
     pub calls_last_minute: Option<i64>,
     /// Seconds since 1970.
     pub now: Option<i64>,
+    /// The user's words.
+    pub said: Option<String>,
+    /// What the operator configured as known.
+    pub known: Option<String>,
+    /// A tool, and what it answered before the call.
+    pub read: Option<(ToolName, String)>,
 }
 
 /// A fenced block.
@@ -131,7 +139,7 @@ fn reason(text: &str) -> String {
 }
 
 /// The columns that set the scene.
-const COLUMNS: [&str; 5] = ["phase", "user", "agent", "minute", "time"];
+const COLUMNS: [&str; 8] = ["phase", "user", "agent", "minute", "time", "said", "known", "read"];
 
 impl CaseFile {
     /// Reads a Markdown file.
@@ -195,9 +203,31 @@ impl CaseFile {
                 line: line + error.line().saturating_sub(1),
                 why: error.to_string(),
             })?;
-            tools.extend(listed.into_iter().map(Listed::reviewed));
+            for tool in listed {
+                let tool = tool.reviewed().map_err(|why| CaseError::Tools { line: *line, why })?;
+                tools.push(tool);
+            }
         }
         Ok(Inventory::new(tools))
+    }
+}
+
+impl Scene {
+    /// The conversation that the row describes, where it describes one.
+    fn provenance(&self, inventory: &Inventory) -> Option<Provenance> {
+        let Self { said, known, read, .. } = self;
+        if said.is_none() && known.is_none() && read.is_none() {
+            return None;
+        }
+        let known = known.as_deref().map(|text| Known::new(text.split_whitespace()).unwrap_or_default());
+        let mut provenance = Provenance::new(known.unwrap_or_default().into());
+        if let Some(said) = said {
+            provenance.hear(said);
+        }
+        if let Some((name, answer)) = read {
+            provenance.read(name, inventory.tool(name), &[Read::Text(answer.clone())]);
+        }
+        Some(provenance)
     }
 }
 
@@ -213,8 +243,10 @@ impl Case {
         mut principal: Principal,
         facts: Facts<'_>,
     ) -> Result<(), Broken> {
-        let Scene { phase, user, agent, calls_last_minute, now } = &self.scene;
+        let Scene { phase, user, agent, calls_last_minute, now, .. } = &self.scene;
+        let provenance = self.scene.provenance(inventory);
         let facts = Facts {
+            provenance: provenance.as_ref().unwrap_or(facts.provenance),
             phase: phase.as_deref().unwrap_or(facts.phase),
             calls_last_minute: calls_last_minute.unwrap_or(facts.calls_last_minute),
             now: now.unwrap_or(facts.now),
@@ -337,6 +369,20 @@ fn case(line: usize, columns: &[String], cells: &[String]) -> Result<Case, CaseE
                 Some(time(text).ok_or_else(|| wrong(format!("`{text}` is not a time like `Mon 14:05`")))?)
             }
         },
+        said: cell("said").map(str::to_owned),
+        known: match cell("known") {
+            None => None,
+            Some(text) => {
+                Known::new(text.split_whitespace()).map_err(wrong)?;
+                Some(text.to_owned())
+            }
+        },
+        read: match cell("read") {
+            None => None,
+            Some(text) => Some(read(text).ok_or_else(|| {
+                wrong(format!("`{text}` is not what a tool answered, as `server/tool` TEXT"))
+            })?),
+        },
     };
     let name = ToolName { server: server.into(), tool: tool.into() };
     Ok(Case { line, name, arguments, decision, because, scene, refused })
@@ -350,6 +396,13 @@ fn user(text: &str) -> (String, Vec<String>) {
         }
         None => (text.to_owned(), Vec::new()),
     }
+}
+
+/// `` `server/tool` TEXT ``.
+fn read(text: &str) -> Option<(ToolName, String)> {
+    let (name, answer) = text.strip_prefix('`')?.split_once('`')?;
+    let (server, tool) = name.split_once('/')?;
+    Some((ToolName { server: server.to_owned(), tool: tool.to_owned() }, answer.trim().to_owned()))
 }
 
 /// `Mon 14:05` in the first full week of 1970, in seconds since 1970.
@@ -374,6 +427,8 @@ struct Listed {
     impact: ListedImpact,
     #[serde(default)]
     kinds: BTreeMap<String, ListedKind>,
+    #[serde(default)]
+    flow: Option<serde_json::Value>,
     input_schema: serde_json::Value,
 }
 
@@ -402,7 +457,7 @@ enum ListedKind {
 }
 
 impl Listed {
-    fn reviewed(self) -> Tool {
+    fn reviewed(self) -> Result<Tool, String> {
         let kind = |kind| match kind {
             ListedKind::Plain => Kind::Plain,
             ListedKind::Path => Kind::Path,
@@ -410,9 +465,10 @@ impl Listed {
             ListedKind::Host => Kind::Host,
             ListedKind::Command => Kind::Command,
         };
-        let Listed { server, name, effect, reversible, impact, kinds, input_schema } = self;
+        let Listed { server, name, effect, reversible, impact, kinds, flow, input_schema } = self;
         let kinds = kinds.into_iter().map(|(path, word)| (path, kind(word))).collect();
-        Tool {
+        Ok(Tool {
+            flow: flow.as_ref().map_or_else(|| Ok(Flow::default()), Flow::read)?,
             name: ToolName { server, tool: name },
             shape: Shape::of_schema(&input_schema, &kinds),
             effect: match effect {
@@ -425,7 +481,7 @@ impl Listed {
                 ListedImpact::High => Impact::High,
             },
             digest: crate::digest::hex(input_schema.to_string().as_bytes()),
-        }
+        })
     }
 }
 

@@ -9,6 +9,7 @@ pub mod approval;
 pub mod case;
 pub mod digest;
 pub mod filter;
+pub mod flow;
 pub mod label;
 pub mod permit;
 pub mod policy;

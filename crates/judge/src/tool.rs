@@ -1,6 +1,7 @@
 //! The reviewed inventory as plain values: which operations exist, what their arguments are, what they can do.
 //! A tool that is not in it does not exist for the judge; nothing here reads a file or trusts a server's word.
 
+use crate::flow::Flow;
 use crate::shape::{Kind, Shape};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -54,6 +55,8 @@ pub struct Tool {
     pub impact: Impact,
     /// SHA-256 of the definition that was reviewed, lowercase hexadecimal.
     pub digest: String,
+    /// What its arguments decide and how far its answers are trusted, as reviewed.
+    pub flow: Flow,
 }
 
 /// All reviewed operations, by name.
@@ -96,8 +99,13 @@ impl Inventory {
         let mut text = String::new();
         for tool in self.tools.values() {
             text.push_str(&format!(
-                "{} {} {:?} {} {:?}\n",
-                tool.name, tool.digest, tool.effect, tool.reversible, tool.impact
+                "{} {} {:?} {} {:?} {}\n",
+                tool.name,
+                tool.digest,
+                tool.effect,
+                tool.reversible,
+                tool.impact,
+                tool.flow.text()
             ));
         }
         crate::digest::hex(text.as_bytes())
@@ -122,6 +130,7 @@ pub fn protocol_operations(server: &str) -> Vec<Tool> {
         reversible: effect == Effect::Read,
         impact: Impact::Low,
         digest: crate::digest::hex(schema.to_string().as_bytes()),
+        flow: Flow::default(),
     };
     vec![
         operation("resources/read", text(&["uri"]), &[], Effect::Read),
@@ -169,6 +178,7 @@ pub fn egress_operations() -> Vec<Tool> {
         reversible: effect == Effect::Read,
         impact: if effect == Effect::Read { Impact::Low } else { Impact::High },
         digest: crate::digest::hex(schema.to_string().as_bytes()),
+        flow: Flow::default(),
     };
     vec![
         operation(EGRESS_READ, &request, ("url", Kind::Url), Effect::Read),

@@ -34,7 +34,15 @@ fn inventory() -> Inventory {
     Inventory::new((0..TOOLS.len()).map(|at| {
         let (_, _, effect, reversible, impact) = TOOLS[at];
         let shape = Shape::of_schema(&schema, &BTreeMap::new());
-        Tool { name: name(at), shape, effect, reversible, impact, digest: format!("digest {at}") }
+        Tool {
+            name: name(at),
+            shape,
+            effect,
+            reversible,
+            impact,
+            digest: format!("digest {at}"),
+            flow: Default::default(),
+        }
     }))
 }
 
@@ -324,6 +332,7 @@ fn shell() -> (Inventory, Policy) {
         reversible: false,
         impact: Impact::High,
         digest: "d".into(),
+        flow: judge::flow::Flow::default(),
     };
     let inventory = Inventory::new([tool]);
     let text = "permit(principal, action, resource) when { context.args.command.program like \"allow*\" };

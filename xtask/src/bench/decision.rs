@@ -51,6 +51,7 @@ pub(super) fn measure() -> anyhow::Result<Value> {
         phase: "default",
         transport: "stdio",
         calls_last_minute: 3,
+        provenance: judge::flow::Provenance::blank(),
     };
     let cedar = Cedar { policies: text.parse()?, authorizer: Authorizer::new(), entities: Entities::empty() };
     let calls: Vec<(Decision, usize, Tree)> = (0..TOOLS * 10).map(call).collect::<anyhow::Result<_>>()?;
@@ -127,6 +128,7 @@ fn inventory() -> Inventory {
         reversible: false,
         impact: Impact::High,
         digest: format!("{tool:064x}"),
+        flow: judge::flow::Flow::default(),
     }))
 }
 

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod clients;
 pub mod confine;
 pub mod filter;
+pub mod flow;
 pub mod place;
 pub mod reach;
 pub mod secret;
@@ -36,6 +37,9 @@ pub struct Config {
     /// Secrets, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secret: BTreeMap<String, secret::Secret>,
+    /// Where values come from.
+    #[serde(default, skip_serializing_if = "flow::Flow::is_standing")]
+    pub flow: flow::Flow,
     /// What is taken out of results.
     #[serde(default, skip_serializing_if = "filter::Filter::is_standing")]
     pub filter: filter::Filter,
@@ -48,6 +52,7 @@ impl Default for Config {
             shell: Confinement::for_shell(),
             server: BTreeMap::new(),
             secret: BTreeMap::new(),
+            flow: flow::Flow::default(),
             filter: filter::Filter::default(),
         }
     }

@@ -3,6 +3,7 @@
 
 use super::Definition;
 use crate::config::ConfigError;
+use judge::flow::Flow;
 use judge::shape::{Kind, Shape};
 use judge::tool::{Effect, Impact, Tool, ToolName};
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,10 @@ pub struct Reviewed {
     /// What text arguments mean, by path: `path`, `url`, `host`, `command`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub kinds: BTreeMap<String, Word<Kind>>,
+    /// What arguments decide and how far answers are trusted, as [`judge::flow::Flow::read`] has it; the careful reading of
+    /// everything where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<serde_json::Value>,
     /// SHA-256 of the definition.
     pub digest: String,
     /// The definition as reviewed.
@@ -115,6 +120,7 @@ impl Lock {
             for (name, tool) in &reviewed.tools {
                 let read = Definition::read(&crate::wire::frame::raw(&tool.definition))
                     .map_err(|why| wrong(format!("{server}/{name}: {why}")))?;
+                tool.flow().map_err(|why| wrong(format!("{server}/{name}: {why}")))?;
                 if read.digest != tool.digest || read.name != *name {
                     return Err(wrong(format!(
                         "{server}/{name}: the definition does not match its digest, so it was edited and not reviewed; \
@@ -143,6 +149,14 @@ impl Lock {
 }
 
 impl Reviewed {
+    /// The reviewed flow.
+    ///
+    /// # Errors
+    /// A word that does not exist, in words.
+    pub fn flow(&self) -> Result<Flow, String> {
+        self.flow.as_ref().map_or_else(|| Ok(Flow::default()), Flow::read)
+    }
+
     /// The judge's view of this tool.
     pub fn to_tool(&self, server: &str, name: &str) -> Tool {
         let kinds = self.kinds.iter().map(|(path, kind)| (path.clone(), kind.0)).collect();
@@ -153,6 +167,8 @@ impl Reviewed {
             reversible: self.reversible,
             impact: self.impact.0,
             digest: self.digest.clone(),
+            // A lock with another word was not loaded.
+            flow: self.flow().unwrap_or_default(),
         }
     }
 }

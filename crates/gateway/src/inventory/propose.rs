@@ -79,6 +79,7 @@ pub fn propose(server: &str, definition: &Definition) -> Reviewed {
         impact: Word(impact),
         reason: format!("proposed: {reason}"),
         kinds,
+        flow: None,
         digest: definition.digest.clone(),
         definition: json,
     }
@@ -136,6 +137,7 @@ fn built_in(definition: &Definition, json: Value, mut kinds: BTreeMap<String, Wo
         impact: Word(impact),
         reason: format!("built in: {reason}"),
         kinds,
+        flow: None,
         digest: definition.digest.clone(),
         definition: json,
     }

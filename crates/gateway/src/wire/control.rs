@@ -56,6 +56,13 @@ pub enum Control {
         /// How.
         how: crate::wire::record::Confined,
     },
+    /// Takes in what the user said in a conversation; answers with nothing.
+    Said {
+        /// The conversation's name, as its sessions give it.
+        conversation: String,
+        /// The user's words.
+        text: String,
+    },
     /// Loads inventory and policies again; answers with [`Status`].
     Reload,
 }

@@ -3,7 +3,9 @@
 
 use super::explain::{self, Nearest};
 use super::load::{Policy, Slice, agent};
+use crate::flow::Explained;
 use crate::request::{Bound, Principal, Request};
+use crate::shape::Shape;
 use crate::tool::{Effect, Impact, Tool};
 use cedar_policy::{Context, Entities, RestrictedExpression};
 use std::fmt;
@@ -41,6 +43,8 @@ pub struct Verdict {
     /// Index of that reading.
     pub(crate) at: usize,
     pub(crate) nearest: Option<Nearest>,
+    /// Which values are not known to be the user's; empty when all fit.
+    pub(crate) doubt: String,
     pub(crate) policy_digest: String,
     pub(crate) request_digest: String,
 }
@@ -66,6 +70,10 @@ impl Verdict {
     pub fn nearest(&self) -> Option<&Nearest> {
         self.nearest.as_ref()
     }
+    /// Which values of the call do not fit what they decide, and where they came from; empty when all do.
+    pub fn doubt(&self) -> &str {
+        &self.doubt
+    }
     /// Digest of the policies that decided.
     pub fn policy_digest(&self) -> &str {
         &self.policy_digest
@@ -82,7 +90,7 @@ impl fmt::Display for Verdict {
         let at = if self.reading.is_empty() { String::new() } else { format!(" ({})", self.reading) };
         match self.decision {
             Decision::Allow => write!(out, "permitted by {}", names()),
-            Decision::Ask => write!(out, "needs approval under {}{at}", names()),
+            Decision::Ask => write!(out, "needs approval under {}{at}{}", names(), self.because()),
             Decision::Deny if !self.errors.is_empty() => {
                 write!(
                     out,
@@ -90,15 +98,23 @@ impl fmt::Display for Verdict {
                     self.errors.join("; ")
                 )
             }
-            Decision::Deny if !self.determining.is_empty() => write!(out, "forbidden by {}{at}", names()),
+            Decision::Deny if !self.determining.is_empty() => {
+                write!(out, "forbidden by {}{at}{}", names(), self.because())
+            }
             Decision::Deny => {
-                write!(out, "no policy permits this{at}")?;
+                write!(out, "no policy permits this{at}{}", self.because())?;
                 match &self.nearest {
                     Some(nearest) => write!(out, "; {nearest}"),
                     None => Ok(()),
                 }
             }
         }
+    }
+}
+
+impl Verdict {
+    fn because(&self) -> String {
+        if self.doubt.is_empty() { String::new() } else { format!(": {}", self.doubt) }
     }
 }
 
@@ -168,8 +184,8 @@ impl Policy {
         };
         let args = RestrictedExpression::new_unknown("args");
         [false, true].into_iter().any(|approved| {
-            let Ok(query) = query(slice, principal, context(tool, &circumstances, args.clone(), approved))
-            else {
+            let context = context(tool, &circumstances, None, args.clone(), approved);
+            let Ok(query) = query(slice, principal, context) else {
                 return false;
             };
             let response = self.authorizer.is_authorized_partial(&query, &slice.policies, &entities);
@@ -188,11 +204,9 @@ impl Policy {
         for (approved, decision) in [(false, Decision::Allow), (true, Decision::Ask)] {
             let evaluated = expression(args)
                 .and_then(|args| {
-                    query(
-                        slice,
-                        &request.principal,
-                        context(&request.tool, &request.circumstances, args, approved),
-                    )
+                    let explained = Some(&request.explained);
+                    let context = context(&request.tool, &request.circumstances, explained, args, approved);
+                    query(slice, &request.principal, context)
                 })
                 .map(|query| self.authorizer.is_authorized(&query, &slice.policies, entities));
             let response = match evaluated {
@@ -231,6 +245,7 @@ impl Policy {
             reading: String::new(),
             at: 0,
             nearest: None,
+            doubt: request.explained.in_words(),
             policy_digest: self.digest().to_owned(),
             request_digest: request.digest().to_owned(),
         }
@@ -250,6 +265,7 @@ pub(super) fn query(
 pub(super) fn context(
     tool: &Tool,
     circumstances: &crate::request::Circumstances,
+    explained: Option<&Explained>,
     args: RestrictedExpression,
     approved: bool,
 ) -> Result<Context, String> {
@@ -268,7 +284,30 @@ pub(super) fn context(
         Impact::High => "high",
     };
     let seconds = circumstances.now;
+    let (flow, from) = match explained {
+        None => (E::new_unknown("flow"), E::new_unknown("from")),
+        Some(explained) => {
+            let fields: Vec<&str> = match &tool.shape {
+                Shape::Record { fields, .. } => fields.keys().map(String::as_str).collect(),
+                _ => Vec::new(),
+            };
+            let mut from = Vec::with_capacity(fields.len());
+            for name in fields {
+                let (origin, fits) = explained.of(name);
+                from.push((name, record(vec![("origin", text(origin)), ("fits", E::new_bool(fits))])?));
+            }
+            let flow = record(vec![
+                ("fits", E::new_bool(explained.fits())),
+                ("tainted", E::new_bool(explained.is_tainted)),
+                ("prompt", E::new_bool(explained.has_prompt)),
+                ("compartments", E::new_set(explained.compartments.iter().map(|name| text(name)))),
+            ])?;
+            (flow, record(from)?)
+        }
+    };
     Context::from_pairs([
+        ("flow".to_owned(), flow),
+        ("from".to_owned(), from),
         ("args".to_owned(), args),
         ("approved".to_owned(), E::new_bool(approved)),
         (

@@ -54,6 +54,12 @@ pub(super) fn generate(inventory: &Inventory) -> Value {
 }
 
 fn context(args: &Shape) -> Value {
+    let names = match args {
+        Shape::Record { fields, .. } => fields.keys().cloned().collect(),
+        _ => Vec::new(),
+    };
+    let from: Map<String, Value> =
+        names.into_iter().map(|name| (name, json!({ "type": "Origin" }))).collect();
     json!({
         "args": typed(args),
         "approved": { "type": "Boolean" },
@@ -61,6 +67,8 @@ fn context(args: &Shape) -> Value {
         "tool": { "type": "Tool" },
         "time": { "type": "Time" },
         "rate": { "type": "Rate" },
+        "flow": { "type": "Flow" },
+        "from": record(Value::Object(from)),
     })
 }
 
@@ -81,6 +89,8 @@ fn common_types() -> Value {
         "Tool": record(json!({ "effect": text(), "reversible": flag(), "impact": text() })),
         "Time": record(json!({ "epoch": long(), "hour": long(), "weekday": long() })),
         "Rate": record(json!({ "minute": long() })),
+        "Flow": record(json!({ "fits": flag(), "tainted": flag(), "prompt": flag(), "compartments": texts() })),
+        "Origin": record(json!({ "origin": text(), "fits": flag() })),
     })
 }
 

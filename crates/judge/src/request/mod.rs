@@ -7,6 +7,7 @@ pub mod path;
 pub mod tree;
 pub mod url;
 
+use crate::flow::{Explained, Provenance};
 use crate::shape::{Field, Kind, REST, Shape};
 use crate::tool::{Inventory, Tool, ToolName};
 use command::{Command, Word};
@@ -63,6 +64,8 @@ pub struct Facts<'a> {
     pub transport: &'a str,
     /// Calls the principal made in the last 60 seconds, over all its sessions, this one included.
     pub calls_last_minute: i64,
+    /// What the conversation knows about where values come from.
+    pub provenance: &'a Provenance,
 }
 
 /// One call in normal form. Its digest names exactly what was asked, by whom, against which definition.
@@ -73,6 +76,7 @@ pub struct Request {
     pub(crate) arguments: Tree,
     pub(crate) alternatives: Vec<Alternative>,
     pub(crate) circumstances: Circumstances,
+    pub(crate) explained: Explained,
     digest: String,
     cwd: AbsPath,
     resolved: String,
@@ -87,6 +91,10 @@ impl Request {
     /// The digest this request will have when it comes again with something else beside it.
     pub fn digest_beside(&self, beside: &Tree) -> String {
         digest(&self.principal, &self.tool, &self.cwd, &self.arguments, &self.resolved, beside)
+    }
+    /// Where each value came from, as known when the call was made.
+    pub fn explained(&self) -> &Explained {
+        &self.explained
     }
     /// Where relative paths start.
     pub fn cwd(&self) -> &AbsPath {
@@ -227,6 +235,7 @@ pub fn normalize(raw: RawCall, inventory: &Inventory, facts: &Facts<'_>) -> Resu
     let resolved = crate::digest::hex(format!("{bound:?}").as_bytes());
     let alternatives = expand(bound)?.into_iter().map(|(label, args)| Alternative { args, label }).collect();
     let digest = digest(&principal, tool, facts.cwd, &arguments, &resolved, &beside);
+    let explained = facts.provenance.explain(tool, &arguments);
     Ok(Request {
         principal,
         tool: tool.clone(),
@@ -238,6 +247,7 @@ pub fn normalize(raw: RawCall, inventory: &Inventory, facts: &Facts<'_>) -> Resu
             transport: facts.transport.to_owned(),
             calls_last_minute: facts.calls_last_minute,
         },
+        explained,
         digest,
         cwd: facts.cwd.clone(),
         resolved,

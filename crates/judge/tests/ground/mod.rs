@@ -41,6 +41,7 @@ impl Ground {
             phase: "",
             transport: "case",
             calls_last_minute: 1,
+            provenance: judge::flow::Provenance::blank(),
         }
     }
 }

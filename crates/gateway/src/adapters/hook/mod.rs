@@ -14,6 +14,7 @@ use crate::receipt::Receipt;
 use crate::session::Session;
 use crate::wire::frame::Object;
 use crate::wire::record::{Body, Confined, Status};
+use judge::flow::Read;
 use judge::permit::{Permit, Recorded};
 use judge::policy::Decision;
 use judge::request::Principal;
@@ -108,6 +109,7 @@ impl Hooks {
             "UserPromptSubmit" => {
                 let prompt = event.body.text("prompt").unwrap_or_default();
                 let digest = judge::digest::hex(prompt.as_bytes());
+                followed.session.conversation().hear(&prompt);
                 self.note(&followed, Body::Prompt { bytes: prompt.len(), digest });
                 verdict::nothing()
             }
@@ -149,7 +151,8 @@ impl Hooks {
         }
         let principal = Principal { agent: "claude-code".to_owned(), ..self.gate.principal() };
         let name = format!("claude-{}", plain(&event.session));
-        let session = Session::named(name, principal, "hook", &self.gate.config.gate.phase);
+        let conversation = self.gate.conversations.named(&name);
+        let session = Session::named(name, principal, "hook", &self.gate.config.gate.phase, conversation);
         let guard = self.gate.open_session(&session, "claude-code", "hook");
         let followed = Arc::new(Followed {
             session,
@@ -251,6 +254,7 @@ impl Hooks {
             session.principal().clone(),
             "egress",
             &self.gate.config.gate.phase,
+            session.conversation(),
         );
         let owner = Owner { session, from: "shell".to_owned() };
         let waiting = shell::Waiting::prepare(permit, cwd.as_deref(), &self.gate, owner).await?;
@@ -317,6 +321,7 @@ impl Hooks {
             Ok(_) => {}
             Err(malformed) => return verdict::deny(&malformed),
         }
+        self.gate.conversations.expect(&event.use_id, followed.session.conversation());
         self.note(
             followed,
             Body::Sensed {
@@ -358,6 +363,7 @@ impl Hooks {
             Some(_) => None,
         };
         let response = event.body.get("tool_response").map_or("", RawValue::get);
+        self.read(followed, &event.tool, response);
         if let Some(Judged { receipt: Some(receipt), .. }) = judged {
             receipt.close(Status::Ok, "", response.as_bytes());
         }
@@ -374,9 +380,19 @@ impl Hooks {
     fn failed(&self, followed: &Followed, event: &Event) -> Value {
         if let Some(Judged { receipt: Some(receipt), .. }) = locked(&followed.calls).remove(&event.use_id) {
             let error = event.body.text("error").unwrap_or_default();
+            self.read(followed, &event.tool, &error);
             receipt.close(Status::Error, "", error.as_bytes());
         }
         verdict::nothing()
+    }
+
+    /// Takes in what one of the client's own tools answered; what servers answer is taken in where it is served.
+    fn read(&self, followed: &Followed, tool: &str, answer: &str) {
+        if !tool.starts_with("mcp__") {
+            let name = ToolName { server: CLAUDE.to_owned(), tool: tool.to_owned() };
+            let parts = [Read::Text(answer.to_owned())];
+            followed.session.conversation().read(&self.gate.rules().inventory, &name, &parts);
+        }
     }
 
     fn note(&self, followed: &Followed, body: Body) {

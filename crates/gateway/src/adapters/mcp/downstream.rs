@@ -203,7 +203,8 @@ impl Downstream {
         client: Client,
         lane: Lane,
     ) -> Arc<Self> {
-        let session = Session::new(gate.principal(), transport, &gate.config.gate.phase);
+        let conversation = gate.conversations.alone();
+        let session = Session::new(gate.principal(), transport, &gate.config.gate.phase, conversation);
         let guard = gate.open_session(&session, client.info.get(), era.name());
         Arc::new(Self {
             gate: gate.clone(),
@@ -224,6 +225,11 @@ impl Downstream {
             ended: CancellationToken::new(),
             _guard: guard,
         })
+    }
+
+    /// Makes its session part of the conversation of this name.
+    pub fn join(&self, conversation: &str) {
+        self.session.join(self.gate.conversations.named(conversation));
     }
 
     /// The client that opens with `first`, and the era it speaks: modern requests say so in `_meta`.

@@ -6,6 +6,7 @@ use super::downstream::{Arrival, Downstream, Endpoint};
 use super::link::{Lane, Parcel};
 use super::upstream::{Era, LEGACY, meta};
 use super::{HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR};
+use crate::conversation::NAME_BYTES_MAX;
 use crate::gate::Gate;
 use crate::wire::frame::{self, FRAME_BYTES_MAX, FrameError, Kind, Object};
 use crate::wire::sse;
@@ -29,6 +30,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+/// Names the conversation that a request belongs to, so that what the user said in it is known.
+const CONVERSATION: HeaderName = HeaderName::from_static("bailiwick-conversation");
 /// Sessions kept at once; the one idle longest makes room.
 const SESSIONS_MAX: usize = 512;
 /// How long a session may be idle, in seconds.
@@ -232,6 +235,9 @@ impl Http {
         } else {
             self.session(headers, &endpoint)?
         };
+        if let Some(conversation) = conversation(headers)? {
+            client.join(conversation);
+        }
         if kind != Kind::Request {
             let (sender, _) = mpsc::channel(1);
             client.receive(message, Arrival::on(Lane(sender))).await;
@@ -285,7 +291,13 @@ impl Http {
             .map_err(|why| refuse(StatusCode::BAD_REQUEST, id.as_deref(), HEADER_MISMATCH, &why))?;
         let (_, about) = Downstream::client_of(&message);
         // Who asks the same way shares connections; nothing else is carried from one request to the next.
-        let name = format!("modern {endpoint:?} {} {}", about.info.get(), about.capabilities.get());
+        let conversation = conversation(headers)?;
+        let name = format!(
+            "modern {endpoint:?} {:?} {} {}",
+            conversation.unwrap_or_default(),
+            about.info.get(),
+            about.capabilities.get()
+        );
         let known = {
             let mut sessions = self.sessions();
             sessions.get_mut(&name).map(|session| {
@@ -579,6 +591,21 @@ impl Drop for Returned {
 }
 
 /// A request is modern when its header or its body names a version without a handshake.
+/// The conversation that the program around the agent says its requests belong to.
+fn conversation(headers: &HeaderMap) -> Result<Option<&str>, Response> {
+    match one_header(headers, &CONVERSATION) {
+        Some(name) if name.is_empty() || name.len() > NAME_BYTES_MAX => {
+            let why = format!("Bailiwick-Conversation is empty or longer than {NAME_BYTES_MAX} bytes");
+            Err(refuse(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, &why))
+        }
+        None if headers.contains_key(&CONVERSATION) => {
+            let why = "Bailiwick-Conversation must stand once, in plain text";
+            Err(refuse(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, why))
+        }
+        name => Ok(name),
+    }
+}
+
 fn is_modern(headers: &HeaderMap, message: &Object) -> bool {
     let header = one_header(headers, &HeaderName::from_static("mcp-protocol-version"));
     if header.is_some_and(|version| !LEGACY.contains(&version)) {

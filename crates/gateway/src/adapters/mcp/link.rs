@@ -125,6 +125,10 @@ impl Output for Answer {
         };
         if self.is_error || says_error() { Status::Error } else { Status::Ok }
     }
+
+    fn parts(&self) -> Vec<judge::flow::Read> {
+        super::parts::parts(self.body.get())
+    }
 }
 
 /// The connection.

@@ -164,7 +164,11 @@ impl Downstream {
                 let name = ToolName { server: link.server.clone(), tool: definition.name.clone() };
                 match rules.inventory.tool(&name) {
                     Some(tool) if tool.digest == definition.digest => {
-                        if rules.policy.may_call(tool, self.session.principal(), &facts.borrow()) {
+                        if rules.policy.may_call(
+                            tool,
+                            self.session.principal(),
+                            &facts.borrow(judge::flow::Provenance::blank()),
+                        ) {
                             shown.push(entry);
                         }
                     }

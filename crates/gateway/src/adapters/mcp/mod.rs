@@ -6,6 +6,7 @@ pub mod downstream;
 pub mod http;
 pub mod link;
 mod lists;
+mod parts;
 mod serve;
 pub mod stdio;
 pub mod upstream;

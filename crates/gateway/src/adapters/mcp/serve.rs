@@ -339,6 +339,9 @@ impl Downstream {
             extensions: arrival.envelope,
         };
         let scene = Scene { cwd: None, client_call: about.text(CLIENT_CALL).unwrap_or_default() };
+        if let Some(conversation) = self.gate.conversations.expected(&scene.client_call) {
+            self.session.join(conversation);
+        }
         let link = outgoing.link.clone();
         let released = match self.era {
             Era::Legacy => self.clone().judged(outgoing, call, scene).await,

@@ -1,0 +1,221 @@
+//! What one conversation knows about where values come from: what was said, configured, endorsed and read.
+//! Its label only falls as it reads; what lifts one value is an endorsement, and the caller records it first.
+
+use super::explain::{Explained, Walk};
+use super::heard::{Heard, Known};
+use super::issued::Issued;
+use super::role::{Flow, Format, Role, Trust};
+use super::seen::Seen;
+use super::word;
+use crate::label::{Integrity, Label};
+use crate::request::tree::Tree;
+use crate::tool::{Effect, Tool, ToolName};
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
+
+/// Most endorsed values of one conversation; what comes later is asked for again.
+const ENDORSED_MAX: usize = 4_096;
+/// Longest text that is read as YAML, in bytes; a longer one is a text.
+const YAML_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A part of what a tool answered.
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// One text, perhaps JSON or YAML, as the tool's review says.
+    Text(String),
+    /// A structured value.
+    Tree(Tree),
+}
+
+/// The knowledge of one conversation. The default knows nothing and has read nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Provenance {
+    pub(super) heard: Heard,
+    pub(super) known: Arc<Known>,
+    pub(super) issued: Issued,
+    pub(super) seen: Seen,
+    endorsed: HashSet<(Role, String)>,
+    label: Label,
+}
+
+impl Provenance {
+    /// A conversation in which only what is configured is known.
+    pub fn new(known: Arc<Known>) -> Self {
+        Self { known, ..Self::default() }
+    }
+
+    /// A conversation of which nothing is known, and in which nothing was read.
+    pub fn blank() -> &'static Self {
+        static BLANK: LazyLock<Provenance> = LazyLock::new(Provenance::default);
+        &BLANK
+    }
+
+    /// The label of what comes from this conversation now.
+    pub fn label(&self) -> &Label {
+        &self.label
+    }
+
+    /// Takes in a message of the user.
+    pub fn hear(&mut self, words: &str) {
+        self.heard.hear(words);
+    }
+
+    /// Takes in what the operation `name` answered, before the agent does; `tool` is its review, without which nothing of the
+    /// answer is trusted.
+    pub fn read(&mut self, name: &ToolName, tool: Option<&Tool>, parts: &[Read]) {
+        let source = self.seen.source(&name.to_string());
+        let unknown = Flow::default();
+        let flow = tool.map_or(&unknown, |tool| &tool.flow);
+        self.parts(flow, parts, source);
+    }
+
+    fn parts(&mut self, flow: &Flow, parts: &[Read], source: u16) {
+        if let Some(compartment) = &flow.private {
+            self.label =
+                std::mem::take(&mut self.label).join(&Label::of(Integrity::Trusted, [compartment.clone()]));
+        }
+        for part in parts {
+            match part {
+                Read::Tree(tree) => self.tree(flow, tree, "", source),
+                Read::Text(text) => match structured(text, flow.format) {
+                    Some(tree) => self.tree(flow, &tree, "", source),
+                    None => self.text(flow, text, source, flow.result),
+                },
+            }
+        }
+    }
+
+    /// Explains a call of `tool` with `arguments`.
+    pub fn explain(&self, tool: &Tool, arguments: &Tree) -> Explained {
+        let mut walk = Walk { provenance: self, tool, found: Vec::new() };
+        walk.value(arguments, Some(&tool.shape), "", "");
+        Explained {
+            is_tainted: self.label.integrity() == Integrity::Untrusted,
+            has_prompt: self.heard.is_any(),
+            compartments: self.label.compartments().map(str::to_owned).collect(),
+            values: walk.found,
+        }
+    }
+
+    /// Takes in what a permitted call is about to write, so that nobody vouches for it when it comes back.
+    pub fn wrote(&mut self, tool: &Tool, arguments: &Tree) {
+        if tool.effect == Effect::Write && self.label.integrity() == Integrity::Untrusted {
+            each_text(arguments, &mut |text| {
+                let words = word::plain(text);
+                if !self.known.names(&words) && !self.heard.says(&words, &[]) {
+                    self.seen.wrote(&words);
+                }
+            });
+        }
+    }
+
+    /// Lifts exactly the values of `approved` that did not fit, each for what it decides. The approval must be recorded before.
+    pub fn endorse(&mut self, approved: &Explained) {
+        for value in approved.misfits() {
+            for datum in &value.datum {
+                if self.endorsed.len() < ENDORSED_MAX {
+                    self.endorsed.insert((value.role, datum.clone()));
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_endorsed(&self, role: Role, datum: &str) -> bool {
+        self.endorsed.contains(&(role, datum.to_owned()))
+    }
+
+    fn tree(&mut self, flow: &Flow, tree: &Tree, path: &str, source: u16) {
+        match tree {
+            Tree::Map(members) => {
+                let mut ids = Vec::new();
+                let mut names = Vec::new();
+                for (name, value) in members {
+                    let inside = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    let trust = flow.trust(&inside);
+                    // A member's name may be anybody's words as well.
+                    if !is_plain(name) {
+                        self.text(flow, name, source, trust);
+                    } else if trust >= Trust::Vouched {
+                        self.seen.vouch(name, source);
+                    }
+                    let texts = match (trust, value) {
+                        (Trust::Issued, value) => Some((&mut ids, value)),
+                        (Trust::Name, value) => Some((&mut names, value)),
+                        _ => None,
+                    };
+                    if let Some((list, value)) = texts {
+                        leaf_texts(value, &mut |text| list.push(word::plain(text)));
+                    }
+                    self.tree(flow, value, &inside, source);
+                }
+                self.issued.record(&ids, &names);
+            }
+            Tree::List(items) => {
+                let inside = format!("{path}[]");
+                items.iter().for_each(|item| self.tree(flow, item, &inside, source));
+            }
+            Tree::Text(text) => self.text(flow, text, source, flow.trust(path)),
+            // A flag or a number holds no message.
+            Tree::Integer(_) | Tree::Float(_) if flow.trust(path) >= Trust::Vouched => {
+                self.seen.vouch(&tree.canonical(), source);
+            }
+            Tree::Integer(_) | Tree::Float(_) => self.seen.distrust(&tree.canonical(), source),
+            Tree::Null | Tree::Bool(_) => {}
+        }
+        if let (Some(compartment), Tree::Integer(_) | Tree::Float(_)) = (&flow.private, tree) {
+            self.seen.keep_private(compartment, &tree.canonical());
+        }
+    }
+
+    fn text(&mut self, flow: &Flow, text: &str, source: u16, trust: Trust) {
+        if text.trim().is_empty() {
+            return;
+        }
+        match trust {
+            Trust::Trusted => self.heard.hear(text),
+            Trust::Vouched | Trust::Issued => self.seen.vouch(text, source),
+            Trust::Untrusted | Trust::Name => {
+                self.seen.distrust(text, source);
+                self.label = std::mem::take(&mut self.label).join(&Label::of(Integrity::Untrusted, []));
+            }
+        }
+        if let Some(compartment) = &flow.private {
+            self.seen.keep_private(compartment, text);
+        }
+    }
+}
+
+/// What a text says in structure, where its format has any.
+fn structured(text: &str, format: Format) -> Option<Tree> {
+    match format {
+        Format::Text => None,
+        Format::Auto => {
+            text.trim_start().starts_with(['{', '[']).then(|| Tree::parse(text.as_bytes()).ok()).flatten()
+        }
+        Format::Yaml if text.len() <= YAML_BYTES_MAX => super::yaml::parse(text),
+        Format::Yaml => None,
+    }
+}
+
+/// Whether a member's name is one that programs give, and so no message.
+fn is_plain(name: &str) -> bool {
+    const BYTES_MAX: usize = 64;
+    name.len() <= BYTES_MAX && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+fn leaf_texts(tree: &Tree, found: &mut impl FnMut(&str)) {
+    match tree {
+        Tree::Text(text) => found(text),
+        Tree::Integer(_) | Tree::Float(_) => found(&tree.canonical()),
+        Tree::List(items) => items.iter().for_each(|item| leaf_texts(item, found)),
+        Tree::Null | Tree::Bool(_) | Tree::Map(_) => {}
+    }
+}
+
+fn each_text(tree: &Tree, found: &mut impl FnMut(&str)) {
+    match tree {
+        Tree::Map(members) => members.iter().for_each(|(_, value)| each_text(value, found)),
+        Tree::List(items) => items.iter().for_each(|item| each_text(item, found)),
+        leaf => leaf_texts(leaf, found),
+    }
+}
