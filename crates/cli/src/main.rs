@@ -46,6 +46,14 @@ enum Command {
     Mcp {
         /// One server, its names unchanged [default: all, named SERVER__TOOL]
         server: Option<String>,
+        /// The conversation it belongs to, where `bailiwick said` tells what the user says in it
+        #[arg(long, value_name = "NAME")]
+        conversation: Option<String>,
+    },
+    /// Tell the gate what the user said in a conversation: the message on standard input
+    Said {
+        /// The conversation's name, as `bailiwick mcp --conversation` or the header `Bailiwick-Conversation` has it
+        conversation: String,
     },
     /// Answer one Claude Code hook event, or print the settings that install the hook
     Hook {
@@ -169,7 +177,8 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
     match line.command {
         Command::Init(args) => init::run(line.dir.as_deref(), line.state.as_deref(), args),
         Command::Serve(args) => serve::run(place()?, args),
-        Command::Mcp { server } => relay::mcp(&place()?, server),
+        Command::Mcp { server, conversation } => relay::mcp(&place()?, server, conversation),
+        Command::Said { conversation } => relay::said(&place()?, conversation),
         Command::Hook { action: None } => relay::hook(line.dir.as_deref(), line.state.as_deref()),
         Command::Hook { action: Some(relay::HookAction::Settings) } => relay::print_settings(&place()?),
         Command::Sandbox(args) => sandbox::run(line.dir.as_deref(), line.state.as_deref(), *args),

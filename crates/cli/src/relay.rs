@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// How long the gate may take to answer an event that never waits for a person, in seconds.
 const ANSWER_SECONDS_MAX: u64 = 20;
+/// Longest message of a user, in bytes.
+const SAID_BYTES_MAX: u64 = 1024 * 1024;
 /// Requests whose answers are watched for; the gate itself allows one client fewer.
 const OPEN_REQUESTS_MAX: usize = 4_096;
 
@@ -37,15 +39,30 @@ pub(crate) fn connect(place: &Place, opening: &Opening) -> anyhow::Result<UnixSt
     Ok(stream)
 }
 
+/// Tells the gate what the user said in a conversation: standard input, whole.
+pub(crate) fn said(place: &Place, conversation: String) -> anyhow::Result<Outcome> {
+    let mut text = String::new();
+    std::io::stdin().lock().take(SAID_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > SAID_BYTES_MAX {
+        anyhow::bail!("the message is longer than {SAID_BYTES_MAX} bytes; say what decides in fewer words");
+    }
+    ask(place, Control::Said { conversation, text })?;
+    Ok(Outcome::Done)
+}
+
 /// Carries lines between standard streams and the gate. When the gate ends, every request it left open and every
 /// further one is answered with an error, so that the client never waits and never believes that something ran.
-pub(crate) fn mcp(place: &Place, server: Option<String>) -> anyhow::Result<Outcome> {
+pub(crate) fn mcp(
+    place: &Place,
+    server: Option<String>,
+    conversation: Option<String>,
+) -> anyhow::Result<Outcome> {
     let config = Config::load(&place.config)?;
     if let Some(name) = server.as_ref().filter(|name| !config.server.contains_key(*name)) {
         let known: Vec<_> = config.server.keys().cloned().collect();
         anyhow::bail!("no server `{name}` is configured; there are: {}", known.join(", "));
     }
-    let stream = connect(place, &Opening::Mcp(server))?;
+    let stream = connect(place, &Opening::Mcp { server, conversation })?;
     let from_gate = stream.try_clone()?;
     let mut to_gate = stream;
     let open = Arc::new(Mutex::new(Open::default()));

@@ -136,6 +136,8 @@ impl World {
         config.gate.groups = groups;
         config.gate.phase = scene.phase.clone().unwrap_or_default();
         config.gate.ask_wait_seconds = 0;
+        let known = scene.known.as_deref().unwrap_or_default();
+        config.flow.known = known.split_whitespace().map(str::to_owned).collect();
         let text = toml::to_string_pretty(&config).expect("a configuration is TOML");
         std::fs::write(self.config().join("bailiwick.toml"), text).expect("the configuration");
     }
@@ -188,7 +190,9 @@ impl World {
 
     /// Every row through `bailiwick decide`.
     fn decide(&self, tally: &mut Tally) {
+        let config = Config::load(&self.config()).expect("the configuration written above");
         for case in &self.page.cases {
+            self.configure(config.clone(), &Scene { known: case.scene.known.clone(), ..Scene::default() });
             if let Some(why) = self.undecidable(case) {
                 tally.skip(self, case, why);
                 continue;
@@ -202,7 +206,13 @@ impl World {
             if let Some((user, groups)) = &case.scene.user {
                 call.push_str(&format!(r#","user":{},"groups":{}"#, json!(user), json!(groups)));
             }
-            for (name, value) in [("agent", &case.scene.agent), ("phase", &case.scene.phase)] {
+            if let Some((name, text)) = &case.scene.read {
+                let answer = json!([{ "server": name.server, "tool": name.tool, "text": text }]);
+                call.push_str(&format!(r#","read":{answer}"#));
+            }
+            let members =
+                [("agent", &case.scene.agent), ("phase", &case.scene.phase), ("said", &case.scene.said)];
+            for (name, value) in members {
                 if let Some(value) = value {
                     call.push_str(&format!(r#","{name}":{}"#, json!(value)));
                 }
@@ -236,6 +246,22 @@ impl World {
         }
     }
 
+    /// A client whose user has said, and who has read, what the row says.
+    fn converse(&self, case: &Case) -> Client {
+        let conversation = format!("row-{}", case.line);
+        if let Some(said) = &case.scene.said {
+            let told = common::finish(self.bailiwick().args(["said", &conversation]), said.as_bytes());
+            assert_eq!(told.code, 0, "{told:?}");
+        }
+        let mut client = Client::connect_by(self.bailiwick(), &["--conversation", &conversation]);
+        if let Some((name, answer)) = &case.scene.read {
+            common::fixture::answers(&self.servers().join(&name.server), &name.tool, answer);
+            let answered = client.call_raw(&format!("{}__{}", name.server, name.tool), "{}");
+            assert!(words(&answered).contains(answer.as_str()), "{}: {answered}", case.line);
+        }
+        client
+    }
+
     /// Every row through a running gate.
     fn serve(&self, tally: &mut Tally) {
         let mut scenes: Vec<(Scene, Vec<&Case>)> = Vec::new();
@@ -245,7 +271,7 @@ impl World {
             } else if case.name.tool.starts_with("mcp:") {
                 tally.skip(self, case, OPERATION);
             } else {
-                let scene = Scene { calls_last_minute: None, ..case.scene.clone() };
+                let scene = Scene { calls_last_minute: None, said: None, read: None, ..case.scene.clone() };
                 match scenes.iter_mut().find(|(known, _)| *known == scene) {
                     Some((_, cases)) => cases.push(case),
                     None => scenes.push((scene, vec![case])),
@@ -264,6 +290,9 @@ impl World {
                     gate.kill9();
                     gate = Gate::start_at(self.root.path(), self.bailiwick());
                     client = Client::connect_by(self.bailiwick(), &[]);
+                }
+                if case.scene.said.is_some() || case.scene.read.is_some() {
+                    client = self.converse(case);
                 }
                 let name = format!("{}__{}", case.name.server, case.name.tool);
                 let arguments = self.arguments(case);

@@ -69,9 +69,9 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, url: String, stream: Uni
     let mut reader = BufReader::with_capacity(64 * 1024, reader);
     let Ok(Line::Whole(first)) = lines::next(&mut reader, CONTROL_BYTES_MAX).await else { return };
     let answer = match serde_json::from_slice::<Opening>(&first) {
-        Ok(Opening::Mcp(server)) => {
+        Ok(Opening::Mcp { server, conversation }) => {
             let endpoint = server.map_or(Endpoint::All, Endpoint::One);
-            return stdio::serve(gate, endpoint, reader, writer).await;
+            return stdio::serve(gate, endpoint, conversation, reader, writer).await;
         }
         Ok(Opening::Hook(event)) => tokio::select! {
             answer = hooks.answer(&event) => answer.to_string(),

@@ -12,8 +12,8 @@
 //!
 //! `because` must stand in the explanation. Further columns set the scene, and an empty cell leaves it as the reader of the
 //! page has it: `phase`, `user` (`ann` or `ann (group, group)`), `agent`, `minute` (calls in the last 60 seconds) and
-//! `time` (`Mon 14:05`, UTC), `said` (the user's words), `known` (what is configured, separated by spaces), `read` (what `READER`
-//! answered before the call, as `` `server/tool` TEXT ``). Fenced blocks tagged `cedar` and `json tools` give a page its own policies and tools.
+//! `time` (`Mon 14:05`, UTC), `said` (the user's words), `known` (what is configured, separated by spaces), `read` (what a tool
+//! answered before the call, as `server/tool: TEXT`). Fenced blocks tagged `cedar` and `json tools` give a page its own policies and tools.
 
 use crate::flow::{Flow, Known, Provenance, Read};
 use crate::policy::{Decision, Policy, Source};
@@ -380,7 +380,7 @@ fn case(line: usize, columns: &[String], cells: &[String]) -> Result<Case, CaseE
         read: match cell("read") {
             None => None,
             Some(text) => Some(read(text).ok_or_else(|| {
-                wrong(format!("`{text}` is not what a tool answered, as `server/tool` TEXT"))
+                wrong(format!("`{text}` is not what a tool answered, as `server/tool: TEXT`"))
             })?),
         },
     };
@@ -398,9 +398,9 @@ fn user(text: &str) -> (String, Vec<String>) {
     }
 }
 
-/// `` `server/tool` TEXT ``.
+/// `server/tool: TEXT`.
 fn read(text: &str) -> Option<(ToolName, String)> {
-    let (name, answer) = text.strip_prefix('`')?.split_once('`')?;
+    let (name, answer) = text.split_once(": ")?;
     let (server, tool) = name.split_once('/')?;
     Some((ToolName { server: server.to_owned(), tool: tool.to_owned() }, answer.trim().to_owned()))
 }

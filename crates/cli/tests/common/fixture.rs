@@ -38,6 +38,11 @@ pub fn install(folder: &Path) {
     std::fs::write(folder.join("serve.sh"), script).expect("the fixture's folder");
 }
 
+/// Makes the fixture in `folder` answer `text` when `tool` is called.
+pub fn answers(folder: &Path, tool: &str, text: &str) {
+    std::fs::write(folder.join(format!("{tool}.answer")), text).expect("the fixture's folder");
+}
+
 #[test]
 #[ignore = "the gates of the other tests start it as their server"]
 fn serves() {
@@ -98,7 +103,9 @@ fn serve(folder: &Path, mut out: impl Write) {
 /// The answer to a call, unless the answer was already given some other way.
 fn behave(folder: &Path, out: &mut impl Write, id: &Value, params: &Value) -> Option<Value> {
     let mark = params["arguments"]["mark"].as_str().unwrap_or_default();
-    let done = json!({ "content": [{ "type": "text", "text": format!("done {mark}") }] });
+    let told = folder.join(format!("{}.answer", params["name"].as_str().unwrap_or_default()));
+    let text = std::fs::read_to_string(told).unwrap_or_else(|_| format!("done {mark}"));
+    let done = json!({ "content": [{ "type": "text", "text": text }] });
     let answer = |id: &Value, text: &str| {
         let result = json!({ "content": [{ "type": "text", "text": text }] });
         json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string()

@@ -10,8 +10,13 @@ pub const CONTROL_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Opening {
-    /// The rest of the connection is MCP over lines; `None` stands for all servers.
-    Mcp(Option<String>),
+    /// The rest of the connection is MCP over lines.
+    Mcp {
+        /// One server; all where absent.
+        server: Option<String>,
+        /// The conversation it belongs to; one of its own where absent.
+        conversation: Option<String>,
+    },
     /// One Claude Code hook event; one line answers it.
     Hook(Box<serde_json::value::RawValue>),
     /// One request of the operator; lines answer it.

@@ -306,6 +306,9 @@ impl Http {
             })
         };
         let client = known.unwrap_or_else(|| self.open(name, endpoint, Era::Modern, about).1);
+        if let Some(conversation) = conversation {
+            client.join(conversation);
+        }
         let (sender, messages) = mpsc::channel(LANE_MESSAGES_MAX);
         let task = tokio::spawn(async move {
             let key = Some(crate::random::name("r"));

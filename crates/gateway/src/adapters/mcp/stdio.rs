@@ -20,10 +20,11 @@ const RUNNING_MAX: usize = 256;
 /// How long requests may go on after the client's input has ended, in seconds.
 const DRAIN_SECONDS_MAX: u64 = 20;
 
-/// Serves one client until its stream ends.
+/// Serves one client until its stream ends, as part of `conversation` where it belongs to one with a name.
 pub async fn serve(
     gate: Arc<Gate>,
     endpoint: Endpoint,
+    conversation: Option<String>,
     mut reader: impl AsyncBufRead + Unpin,
     writer: impl AsyncWrite + Unpin + Send + 'static,
 ) {
@@ -57,7 +58,11 @@ pub async fn serve(
                 before.end();
             }
             let (era, about) = Downstream::client_of(&message);
-            client = Some(Downstream::begin(&gate, "stdio", endpoint.clone(), era, about, lane.clone()));
+            let begun = Downstream::begin(&gate, "stdio", endpoint.clone(), era, about, lane.clone());
+            if let Some(conversation) = &conversation {
+                begun.join(conversation);
+            }
+            client = Some(begun);
         }
         let Some(client) = client.clone() else { break };
         // A client that does not read its answers is not read either.
