@@ -11,6 +11,7 @@ mod journal;
 mod login;
 mod policy;
 mod redact;
+mod redteam;
 mod relay;
 mod sandbox;
 mod secret;
@@ -64,6 +65,8 @@ enum Command {
     Sandbox(Box<sandbox::Args>),
     /// Decide on one call as the gate would, without recording or running it
     Decide(decide::Args),
+    /// Attack this project's own configuration with a fully steered agent; nothing runs
+    Redteam(redteam::Args),
     /// Copy standard input to standard output without what is secret or personal
     Redact(redact::Args),
     /// Keep secrets that no agent ever sees
@@ -185,6 +188,7 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         Command::Shell { call } => sandbox::shell(&place()?, &call),
         Command::Warden => Ok(sandbox::serve()),
         Command::Decide(args) => decide::run(&place()?, &args),
+        Command::Redteam(args) => redteam::run(&place()?, &args),
         Command::Redact(args) => redact::run(line.dir.as_deref(), line.state.as_deref(), &args),
         Command::Secret { action } => secret::run(line.dir.as_deref(), line.state.as_deref(), action),
         Command::Login(args) => login::sign_in(&place()?, &args),

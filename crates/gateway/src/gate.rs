@@ -414,7 +414,11 @@ pub fn sources(folder: &Path) -> Result<Vec<Source>, String> {
     Ok(files(folder, "cedar")?.into_iter().map(|(path, text)| Source { name: name(&path), text }).collect())
 }
 
-fn files(folder: &Path, extension: &str) -> Result<Vec<(PathBuf, String)>, String> {
+/// The files with this extension in `folder`, in order of name, each with its text. A missing folder holds none.
+///
+/// # Errors
+/// A file that cannot be read, or too many.
+pub fn files(folder: &Path, extension: &str) -> Result<Vec<(PathBuf, String)>, String> {
     let in_words = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
     let listing = match std::fs::read_dir(folder) {
         Ok(listing) => listing,

@@ -13,6 +13,7 @@ pub mod flow;
 pub mod label;
 pub mod permit;
 pub mod policy;
+pub mod redteam;
 pub mod request;
 pub mod shape;
 pub mod tool;

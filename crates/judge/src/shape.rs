@@ -86,6 +86,22 @@ impl Shape {
         }
     }
 
+    /// The shape at `path` (as in `files[].path`), where the schema names it.
+    pub fn at(&self, path: &str) -> Option<&Shape> {
+        let path = path.trim_start_matches('.');
+        if path.is_empty() {
+            return Some(self);
+        }
+        match self {
+            Shape::List(item) => item.at(path.strip_prefix("[]")?),
+            Shape::Record { fields, .. } => fields.iter().find_map(|(name, field)| {
+                let rest = path.strip_prefix(name.as_str())?;
+                (rest.is_empty() || rest.starts_with(['.', '['])).then(|| field.shape.at(rest)).flatten()
+            }),
+            Shape::Bool | Shape::Long | Shape::Decimal | Shape::Text(_) | Shape::Any => None,
+        }
+    }
+
     /// Whether a value of this shape must be judged one alternative at a time.
     pub fn is_parsed(&self) -> bool {
         match self {

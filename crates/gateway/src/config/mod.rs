@@ -40,6 +40,9 @@ pub struct Config {
     /// Where values come from.
     #[serde(default, skip_serializing_if = "flow::Flow::is_standing")]
     pub flow: flow::Flow,
+    /// Calls that an attack may make, as the operator decided: `server/tool` and the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accepted: BTreeMap<String, String>,
     /// What is taken out of results.
     #[serde(default, skip_serializing_if = "filter::Filter::is_standing")]
     pub filter: filter::Filter,
@@ -53,6 +56,7 @@ impl Default for Config {
             server: BTreeMap::new(),
             secret: BTreeMap::new(),
             flow: flow::Flow::default(),
+            accepted: BTreeMap::new(),
             filter: filter::Filter::default(),
         }
     }

@@ -6,7 +6,7 @@ use super::role::{Reach, Role};
 use super::word;
 use crate::request::tree::Tree;
 use crate::shape::{Field, REST, Shape};
-use crate::tool::Tool;
+use crate::tool::{Effect, Tool};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -166,7 +166,29 @@ pub(super) struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    pub(super) fn value(&mut self, value: &Tree, shape: Option<&Shape>, at: &str, path: &str) {
+    /// Explains the whole call: its arguments, and where none of them decides anything, that it is made at all.
+    pub(super) fn call(&mut self, arguments: &Tree) {
+        self.value(arguments, Some(&self.tool.shape), "", "");
+        let has_effect = self.tool.effect == Effect::Write && self.tool.reach() != Reach::None;
+        let decides = |value: &Value| !matches!(value.role, Role::Content | Role::Free);
+        if has_effect && !self.found.iter().any(decides) {
+            let name = self.tool.name.to_string();
+            let (origin, fits) = match self.provenance.is_endorsed(Role::Receiver, &name) {
+                true => (Origin::Endorsed, true),
+                false => (Origin::Unseen, false),
+            };
+            self.found.push(value_of(
+                "the call itself",
+                Role::Receiver,
+                &name,
+                origin,
+                fits,
+                vec![name.clone()],
+            ));
+        }
+    }
+
+    fn value(&mut self, value: &Tree, shape: Option<&Shape>, at: &str, path: &str) {
         if self.found.len() >= VALUES_MAX {
             return;
         }

@@ -88,7 +88,7 @@ impl Provenance {
     /// Explains a call of `tool` with `arguments`.
     pub fn explain(&self, tool: &Tool, arguments: &Tree) -> Explained {
         let mut walk = Walk { provenance: self, tool, found: Vec::new() };
-        walk.value(arguments, Some(&tool.shape), "", "");
+        walk.call(arguments);
         Explained {
             is_tainted: self.label.integrity() == Integrity::Untrusted,
             has_prompt: self.heard.is_any(),
