@@ -55,6 +55,9 @@ enum Command {
     Said {
         /// The conversation's name, as `bailiwick mcp --conversation` or the header `Bailiwick-Conversation` has it
         conversation: String,
+        /// What the task may touch, as SERVER/TOOL, repeatable; narrows what was said before [default: no change]
+        #[arg(long = "scope", value_name = "SERVER/TOOL")]
+        scope: Vec<String>,
     },
     /// Answer one Claude Code hook event, or print the settings that install the hook
     Hook {
@@ -181,7 +184,7 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         Command::Init(args) => init::run(line.dir.as_deref(), line.state.as_deref(), args),
         Command::Serve(args) => serve::run(place()?, args),
         Command::Mcp { server, conversation } => relay::mcp(&place()?, server, conversation),
-        Command::Said { conversation } => relay::said(&place()?, conversation),
+        Command::Said { conversation, scope } => relay::said(&place()?, conversation, scope),
         Command::Hook { action: None } => relay::hook(line.dir.as_deref(), line.state.as_deref()),
         Command::Hook { action: Some(relay::HookAction::Settings) } => relay::print_settings(&place()?),
         Command::Sandbox(args) => sandbox::run(line.dir.as_deref(), line.state.as_deref(), *args),

@@ -40,13 +40,14 @@ pub(crate) fn connect(place: &Place, opening: &Opening) -> anyhow::Result<UnixSt
 }
 
 /// Tells the gate what the user said in a conversation: standard input, whole.
-pub(crate) fn said(place: &Place, conversation: String) -> anyhow::Result<Outcome> {
+pub(crate) fn said(place: &Place, conversation: String, scope: Vec<String>) -> anyhow::Result<Outcome> {
     let mut text = String::new();
     std::io::stdin().lock().take(SAID_BYTES_MAX + 1).read_to_string(&mut text)?;
     if text.len() as u64 > SAID_BYTES_MAX {
         anyhow::bail!("the message is longer than {SAID_BYTES_MAX} bytes; say what decides in fewer words");
     }
-    ask(place, Control::Said { conversation, text })?;
+    let scope = (!scope.is_empty()).then_some(scope);
+    ask(place, Control::Said { conversation, text, scope })?;
     Ok(Outcome::Done)
 }
 

@@ -129,11 +129,15 @@ async fn answer(gate: &Gate, hooks: &Hooks, url: &str, control: Control) -> Resu
             hooks.ran(&call, how);
             told(Ok::<_, String>(()))
         }
-        Control::Said { conversation, text } => {
+        Control::Said { conversation, text, scope } => {
             let digest = judge::digest::hex(text.as_bytes());
             let prompt = Body::Prompt { bytes: text.len(), digest };
             gate.history.record(Some(&conversation), prompt).await.map_err(|error| error.to_string())?;
-            gate.conversations.named(&conversation).hear(&text);
+            let conversation = gate.conversations.named(&conversation);
+            conversation.hear(&text);
+            if let Some(scope) = scope {
+                conversation.provenance().narrow(scope);
+            }
             told(Ok::<_, String>(()))
         }
         Control::Reload => told(gate.reload().await.map(|()| status(gate, url))),

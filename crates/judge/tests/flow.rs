@@ -243,6 +243,24 @@ fn without_the_users_words_nothing_is_said() {
 }
 
 #[test]
+fn a_scope_only_narrows() {
+    let mut talk = Talk::new("Pay GB29 1100.", &[]);
+    talk.provenance.narrow(["s/pay".to_owned(), "s/note".to_owned()]);
+    assert!(talk.fits("pay", json!({"iban": "US133"})), "nothing untrusted was read");
+    assert!(!talk.fits("delete", json!({"file_id": "f"})));
+    assert!(talk.fits("read_mail", json!({"query": "a"})), "what touches nothing is in every scope");
+    talk.provenance.narrow(["s/delete".to_owned(), "s/pay".to_owned()]);
+    assert!(!talk.fits("delete", json!({"file_id": "f"})));
+    assert!(!talk.fits("note", json!({"title": "x"})));
+    talk.read("browse", POISON);
+    assert!(talk.fits("pay", json!({"iban": "GB29", "amount": 1100})));
+    assert_eq!(
+        talk.explain("note", &json!({})).in_words().split(';').next(),
+        Some("the task was not to touch this")
+    );
+}
+
+#[test]
 fn a_review_says_what_it_means_or_is_refused() {
     assert_eq!(Flow::read(&json!({})).expect("empty"), Flow::default());
     for wrong in [

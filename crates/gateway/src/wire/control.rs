@@ -67,6 +67,9 @@ pub enum Control {
         conversation: String,
         /// The user's words.
         text: String,
+        /// What the task may touch, as `server/tool`; narrows what was said before and never widens it.
+        #[serde(default)]
+        scope: Option<Vec<String>>,
     },
     /// Loads inventory and policies again; answers with [`Status`].
     Reload,

@@ -103,12 +103,14 @@ impl fmt::Display for Value {
 }
 
 /// One call, explained.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
     /// Something untrusted has been read in the conversation.
     pub is_tainted: bool,
     /// The user's words are known.
     pub has_prompt: bool,
+    /// The call touches nothing, or what the task may touch.
+    pub is_in_scope: bool,
     /// The compartments that have been read.
     pub compartments: Vec<String>,
     /// Its values, in order.
@@ -116,9 +118,10 @@ pub struct Explained {
 }
 
 impl Explained {
-    /// Whether the call is as good as the user's own: nothing untrusted was read, or each value fits what it decides.
+    /// Whether the call is as good as the user's own: within the task, and either nothing untrusted was read or each value fits
+    /// what it decides.
     pub fn fits(&self) -> bool {
-        !self.is_tainted || self.values.iter().all(|value| value.fits)
+        self.is_in_scope && (!self.is_tainted || self.values.iter().all(|value| value.fits))
     }
 
     /// The values that do not fit.
@@ -150,6 +153,9 @@ impl Explained {
         let left = self.misfits().count().saturating_sub(SHOWN_MAX);
         if left > 0 {
             words.push(format!("and {left} more"));
+        }
+        if !self.is_in_scope {
+            words.insert(0, "the task was not to touch this".to_owned());
         }
         if !words.is_empty() && !self.has_prompt {
             words.push("what the user said is not known here".to_owned());
@@ -186,6 +192,12 @@ impl Walk<'_> {
                 vec![name.clone()],
             ));
         }
+    }
+
+    pub(super) fn is_in_scope(&self) -> bool {
+        let scope = self.provenance.scope.as_ref();
+        self.tool.reach() == Reach::None
+            || scope.is_none_or(|scope| scope.contains(&self.tool.name.to_string()))
     }
 
     fn value(&mut self, value: &Tree, shape: Option<&Shape>, at: &str, path: &str) {

@@ -10,7 +10,7 @@ use super::word;
 use crate::label::{Integrity, Label};
 use crate::request::tree::Tree;
 use crate::tool::{Effect, Tool, ToolName};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, LazyLock};
 
 /// Most endorsed values of one conversation; what comes later is asked for again.
@@ -35,6 +35,8 @@ pub struct Provenance {
     pub(super) issued: Issued,
     pub(super) seen: Seen,
     endorsed: HashSet<(Role, String)>,
+    /// What the task may touch, as `server/tool`; everything where nobody said.
+    pub(super) scope: Option<BTreeSet<String>>,
     label: Label,
 }
 
@@ -58,6 +60,15 @@ impl Provenance {
     /// Takes in a message of the user.
     pub fn hear(&mut self, words: &str) {
         self.heard.hear(words);
+    }
+
+    /// Narrows what the task may touch to `tools` (`server/tool`). A second scope narrows the first; none ever widens it.
+    pub fn narrow(&mut self, tools: impl IntoIterator<Item = String>) {
+        let tools: BTreeSet<String> = tools.into_iter().collect();
+        self.scope = Some(match self.scope.take() {
+            Some(before) => before.intersection(&tools).cloned().collect(),
+            None => tools,
+        });
     }
 
     /// Takes in what the operation `name` answered, before the agent does; `tool` is its review, without which nothing of the
@@ -91,6 +102,7 @@ impl Provenance {
         walk.call(arguments);
         Explained {
             is_tainted: self.label.integrity() == Integrity::Untrusted,
+            is_in_scope: walk.is_in_scope(),
             has_prompt: self.heard.is_any(),
             compartments: self.label.compartments().map(str::to_owned).collect(),
             values: walk.found,

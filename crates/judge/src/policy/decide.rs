@@ -300,6 +300,7 @@ pub(super) fn context(
                 ("fits", E::new_bool(explained.fits())),
                 ("tainted", E::new_bool(explained.is_tainted)),
                 ("prompt", E::new_bool(explained.has_prompt)),
+                ("in_scope", E::new_bool(explained.is_in_scope)),
                 ("compartments", E::new_set(explained.compartments.iter().map(|name| text(name)))),
             ])?;
             (flow, record(from)?)

@@ -89,7 +89,8 @@ fn common_types() -> Value {
         "Tool": record(json!({ "effect": text(), "reversible": flag(), "impact": text() })),
         "Time": record(json!({ "epoch": long(), "hour": long(), "weekday": long() })),
         "Rate": record(json!({ "minute": long() })),
-        "Flow": record(json!({ "fits": flag(), "tainted": flag(), "prompt": flag(), "compartments": texts() })),
+        "Flow": record(json!({ "fits": flag(), "tainted": flag(), "prompt": flag(), "in_scope": flag(),
+            "compartments": texts() })),
         "Origin": record(json!({ "origin": text(), "fits": flag() })),
     })
 }
