@@ -4,6 +4,7 @@
 mod decision;
 mod egress;
 pub(super) mod fixture;
+mod flow;
 mod hook;
 mod idle;
 mod journal;
@@ -17,7 +18,7 @@ use anyhow::bail;
 use serde_json::{Value, json};
 use std::process::Command;
 
-const NAMES: [&str; 7] = ["decision", "journal", "mcp", "hook", "sandbox", "egress", "idle"];
+const NAMES: [&str; 8] = ["decision", "flow", "journal", "mcp", "hook", "sandbox", "egress", "idle"];
 
 /// Builds the release once, then lets the release build of this program measure.
 pub(super) fn run(arguments: &[&str]) -> anyhow::Result<bool> {
@@ -54,6 +55,7 @@ pub(super) fn inner(arguments: &[&str]) -> anyhow::Result<bool> {
         println!("\n{name}");
         let measured = match *name {
             "decision" => decision::measure()?,
+            "flow" => flow::measure()?,
             "journal" => journal::measure()?,
             "mcp" => mcp::measure()?,
             "hook" => hook::measure()?,
