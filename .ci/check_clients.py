@@ -194,7 +194,7 @@ def require(holds, seen):
 
 def through(tally, seen):
     named = {s.name: shlex.join(s.command) for s in servers(FILES)}
-    with gate.Gate(named, {"00-allow.cedar": gate.ALLOW_ALL}) as g:
+    with gate.Gate(named, {"00-allow.cedar": gate.ALLOW_ALL}, marks=False) as g:
         auth = {"Authorization": "Bearer " + g.token}
         for s in servers(FILES):
             ways = {

@@ -83,6 +83,13 @@ pub(crate) fn run(dir: Option<&Path>, state: Option<&Path>, args: Args) -> anyho
                     ));
                 }
                 for change in survey::changes(&lock, &name, &found) {
+                    for says in survey::suspicions(&change) {
+                        terminal::say(&format!(
+                            "  {} {}: {says}",
+                            terminal::coloured("look at", 31),
+                            terminal::safe(change.name())
+                        ));
+                    }
                     survey::accept(&mut lock, &name, &change);
                 }
                 crate::inventory::table(&lock, &name);

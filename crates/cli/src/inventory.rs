@@ -194,14 +194,16 @@ fn kind(change: &Change) -> &'static str {
 }
 
 fn lines(change: &Change) -> Vec<String> {
-    match change {
+    let suspicions = survey::suspicions(change).into_iter().map(|says| format!("! {says}"));
+    let lines = match change {
         Change::Appeared(definition) => {
             gateway::inventory::definition::difference(&serde_json::json!({}), &definition.to_json())
         }
         Change::Changed(_, lines) => lines.clone(),
         Change::Gone(_) => Vec::new(),
         Change::Instructions(text) => vec![format!("+ {}", serde_json::json!(text))],
-    }
+    };
+    lines.into_iter().chain(suspicions).collect()
 }
 
 fn print(server: &str, change: &Change) {
@@ -213,7 +215,7 @@ fn print(server: &str, change: &Change) {
         digest.get(..12).map(|short| format!("@{short}")).unwrap_or_default()
     ));
     for line in lines(change) {
-        let code = if line.starts_with('-') { 31 } else { 32 };
+        let code = if line.starts_with(['-', '!']) { 31 } else { 32 };
         terminal::say(&format!("    {}", terminal::coloured(&terminal::safe(&line), code)));
     }
 }

@@ -28,7 +28,8 @@ fn project() -> Project {
 
 fn configure(project: &Project, filter: &str) {
     let text = format!(
-        "{filter}\n[gate]\nclaude_code = false\n[server.desk]\ncommand = [\"/usr/bin/python3\", {:?}]\n\
+        // Texts are compared, so they are shown as they are.
+        "{filter}\n[marks]\nmode = \"off\"\n[gate]\nclaude_code = false\n[server.desk]\ncommand = [\"/usr/bin/python3\", {:?}]\n\
          [server.desk.sandbox]\nworkspace = \"read-write\"\n",
         project.path().join("desk.py")
     );

@@ -133,6 +133,7 @@ fn a_tool_that_appeared_and_one_that_is_gone_wait_for_review() {
 #[test]
 fn instructions_nobody_reviewed_are_withheld() {
     let project = Project::new(EVERYTHING);
+    project.unmarked();
     let _gate = Gate::start(&project);
     let file = project.fixture().join("instructions.txt");
     let given = || {

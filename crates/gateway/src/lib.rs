@@ -12,6 +12,7 @@ pub mod gate;
 pub mod history;
 pub mod inventory;
 pub mod local;
+pub(crate) mod marks;
 pub mod pipeline;
 pub mod random;
 pub mod receipt;

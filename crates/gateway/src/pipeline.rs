@@ -31,7 +31,7 @@ where
     O: Output,
     F: Future<Output = Result<Labeled<O>, Failed>>,
 {
-    let (permit, receipt) = admit(gate, session, raw, scene).await?;
+    let (permit, mut receipt) = admit(gate, session, raw, scene).await?;
     let output = match execute(permit).await {
         Ok(output) => output,
         Err(failed) => return Err(receipt.failed(failed)),
@@ -44,6 +44,7 @@ where
     let source = output.source().clone();
     let (output, parts) = output.peek(O::parts);
     session.conversation().read(&gate.rules().inventory, &source, &parts);
+    let output = crate::marks::shown(gate, session, &mut receipt, output);
     match release(output) {
         Ok(released) => Ok(receipt.released(released, &note)),
         Err(withheld) => Err(receipt.withheld(&withheld)),

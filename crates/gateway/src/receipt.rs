@@ -14,6 +14,7 @@ use judge::permit::{Decided, Permit};
 use judge::policy::Verdict;
 use judge::request::tree::Tree;
 use judge::request::{RawCall, Request};
+use judge::spotlight::Speaks;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -44,7 +45,7 @@ impl Failed {
 }
 
 /// What a tool answered, as bytes that the filter reads.
-pub trait Output: Rewritable {
+pub trait Output: Rewritable + Speaks {
     /// Whether the tool's answer is a success or an error of its own.
     fn status(&self) -> Status {
         Status::Ok
@@ -173,6 +174,7 @@ pub struct Receipt {
     call: String,
     begun: Instant,
     confined: Option<Confined>,
+    advice: Vec<String>,
     closed: bool,
 }
 
@@ -185,6 +187,7 @@ impl Receipt {
             call: call.to_owned(),
             begun: Instant::now(),
             confined: None,
+            advice: Vec::new(),
             closed: false,
         }
     }
@@ -197,6 +200,23 @@ impl Receipt {
     /// Notes how what ran was confined.
     pub fn confined(&mut self, how: Confined) {
         self.confined = Some(how);
+    }
+
+    /// Notes what is to be said about the result, and raises an alert. It changes nothing about the result.
+    pub fn advised(&mut self, tool: &str, advice: &judge::suspicion::Advice) {
+        if advice.is_empty() {
+            return;
+        }
+        let says: Vec<&str> = advice.findings.iter().map(|finding| finding.says).collect();
+        let says =
+            if says.is_empty() { "it is worded like orders to an agent".to_owned() } else { says.join("; ") };
+        self.advice = advice.tags().into_iter().map(str::to_owned).collect();
+        let body = Body::Alert {
+            rule: "suspicious-result".to_owned(),
+            detail: format!("{tool}: {says} (score {})", advice.score),
+            call: self.call.clone(),
+        };
+        self.history.note(Some(&self.session), body);
     }
 
     /// Closes with a released result; `note` says what was taken out of it.
@@ -236,6 +256,7 @@ impl Receipt {
             result: digest,
             ms,
             confined: self.confined.clone(),
+            advice: self.advice.clone(),
         };
         self.history.note(Some(&self.session), body);
     }
@@ -267,6 +288,7 @@ pub fn close_orphans(history: &History, orphans: Vec<(Option<String>, String)>) 
             result: String::new(),
             ms: 0,
             confined: None,
+            advice: Vec::new(),
         };
         history.note(session.as_deref(), body);
     }

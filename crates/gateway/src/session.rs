@@ -4,6 +4,7 @@
 use crate::conversation::Conversation;
 use crate::screen::Hidden;
 use judge::request::Principal;
+use judge::spotlight::Marks;
 use judge::tool::ToolName;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +16,7 @@ pub struct Session {
     phase: Mutex<String>,
     hidden: Hidden,
     conversation: Mutex<Arc<Conversation>>,
+    marks: Marks,
 }
 
 impl Session {
@@ -43,6 +45,7 @@ impl Session {
             transport,
             phase: Mutex::new(phase.to_owned()),
             hidden: Hidden::new(),
+            marks: Marks::new(&crate::random::bytes()),
             conversation: Mutex::new(conversation),
         }
     }
@@ -84,6 +87,11 @@ impl Session {
     /// What was taken out of the results it got.
     pub fn hidden(&self) -> &Hidden {
         &self.hidden
+    }
+
+    /// The marks between which results are shown to it.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     /// A call of this session's principal.

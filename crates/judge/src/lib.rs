@@ -16,4 +16,6 @@ pub mod policy;
 pub mod redteam;
 pub mod request;
 pub mod shape;
+pub mod spotlight;
+pub mod suspicion;
 pub mod tool;

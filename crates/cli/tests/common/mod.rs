@@ -104,6 +104,13 @@ impl Project {
         std::fs::write(folder.join("test.cedar"), policy).expect("the policy file");
     }
 
+    /// Has results shown as servers wrote them.
+    pub fn unmarked(&self) {
+        let path = self.config().join("bailiwick.toml");
+        let text = std::fs::read_to_string(&path).expect("a configuration");
+        std::fs::write(&path, text + "\n[marks]\nmode = \"off\"\n").expect("the configuration");
+    }
+
     /// Sets a key of the `[gate]` table.
     pub fn set(&self, key: &str, value: &str) {
         let path = self.config().join("bailiwick.toml");
@@ -483,6 +490,16 @@ pub fn ran(response: &Value) -> bool {
 
 /// The words of a response, result or error.
 pub fn words(response: &Value) -> String {
+    let text = marked(response);
+    let within = text.strip_prefix("<untrusted-").and_then(|rest| {
+        let (name, rest) = rest.split_once(' ')?;
+        rest.split_once(">\n")?.1.strip_suffix(&*format!("\n</untrusted-{name}>")).map(str::to_owned)
+    });
+    within.unwrap_or(text)
+}
+
+/// The same with the marks it stands between.
+pub fn marked(response: &Value) -> String {
     let text = response["result"]["content"][0]["text"].as_str().or(response["error"]["message"].as_str());
     text.unwrap_or_default().to_owned()
 }

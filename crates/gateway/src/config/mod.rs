@@ -6,6 +6,7 @@ pub mod clients;
 pub mod confine;
 pub mod filter;
 pub mod flow;
+pub mod marks;
 pub mod place;
 pub mod reach;
 pub mod secret;
@@ -46,6 +47,9 @@ pub struct Config {
     /// What is taken out of results.
     #[serde(default, skip_serializing_if = "filter::Filter::is_standing")]
     pub filter: filter::Filter,
+    /// How results are shown.
+    #[serde(default, skip_serializing_if = "marks::Marks::is_standing")]
+    pub marks: marks::Marks,
 }
 
 impl Default for Config {
@@ -58,6 +62,7 @@ impl Default for Config {
             flow: flow::Flow::default(),
             accepted: BTreeMap::new(),
             filter: filter::Filter::default(),
+            marks: marks::Marks::default(),
         }
     }
 }

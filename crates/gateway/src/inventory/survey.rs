@@ -9,6 +9,7 @@ use crate::config::{Config, Place, Server};
 use crate::session::Session;
 use crate::solo::{self, Solo};
 use crate::wire::frame::Object;
+use judge::suspicion::{Place as Where, advise};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -160,6 +161,45 @@ pub fn changes(lock: &Lock, server: &str, found: &Found) -> Vec<Change> {
     let gone = tools.keys().filter(|name| !found.tools.iter().any(|definition| definition.name == **name));
     changes.extend(gone.cloned().map(Change::Gone));
     changes
+}
+
+/// What looks suspicious in the words a change would put before models, for whoever reviews it. Nothing is refused for it.
+pub fn suspicions(change: &Change) -> Vec<String> {
+    let said = match change {
+        Change::Appeared(definition) | Change::Changed(definition, _) => {
+            let mut said = String::new();
+            strings(&definition.to_json(), &mut said);
+            said
+        }
+        Change::Gone(_) => return Vec::new(),
+        Change::Instructions(text) => text.clone(),
+    };
+    // No session shows this, so any marks will do to find what poses as some.
+    let cleaned = judge::spotlight::Marks::new(&[0; 32]).clean(&said);
+    let advice = advise(Where::Description, &cleaned.text, &cleaned.found);
+    let mut says: Vec<String> =
+        advice.findings.iter().map(|finding| format!("{}: {}", finding.rule, finding.says)).collect();
+    if advice.is_like_orders() {
+        says.push("like-orders: it is worded like orders to an agent".to_owned());
+    }
+    says
+}
+
+/// Every string in a value, a line each.
+fn strings(value: &serde_json::Value, said: &mut String) {
+    match value {
+        serde_json::Value::String(text) => {
+            said.push_str(text);
+            said.push('\n');
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| strings(item, said)),
+        serde_json::Value::Object(members) => members.iter().for_each(|(name, value)| {
+            said.push_str(name);
+            said.push('\n');
+            strings(value, said);
+        }),
+        _ => {}
+    }
 }
 
 /// Accepts one change into the lock. A changed tool keeps its review of effect and impact where the careful proposal

@@ -108,6 +108,9 @@ pub enum Body {
         /// How a shell command was confined; absent where the gate started nothing for the call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         confined: Option<Confined>,
+        /// What looked suspicious in the result; nothing was decided by it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        advice: Vec<String>,
     },
     Confined {
         server: String,

@@ -8,6 +8,7 @@ pub mod link;
 mod lists;
 mod parts;
 mod serve;
+mod spoken;
 pub mod stdio;
 pub mod upstream;
 

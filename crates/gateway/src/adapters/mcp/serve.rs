@@ -126,11 +126,15 @@ impl Downstream {
             Endpoint::All => {
                 let links = self.reachable().await;
                 let capabilities = bridge::united(links.iter().map(|link| link.upstream.greeting()));
-                Ok(raw(json!({
+                let mut greeting = json!({
                     "protocolVersion": bridge::spoken(&asked),
                     "capabilities": capabilities,
                     "serverInfo": { "name": "bailiwick", "version": env!("CARGO_PKG_VERSION") },
-                })))
+                });
+                if let Some(words) = self.about_marks(None) {
+                    greeting["instructions"] = words.into();
+                }
+                Ok(raw(greeting))
             }
         }
     }
@@ -145,32 +149,47 @@ impl Downstream {
             Endpoint::All => {
                 let links = self.reachable().await;
                 let capabilities = bridge::united(links.iter().map(|link| link.upstream.greeting()));
-                Ok(raw(json!({
+                let mut found = json!({
                     "resultType": "complete", "supportedVersions": [MODERN], "capabilities": capabilities,
                     "ttlMs": 0, "cacheScope": "private",
                     "_meta": { meta::SERVER: { "name": "bailiwick", "version": env!("CARGO_PKG_VERSION") } },
-                })))
+                });
+                if let Some(words) = self.about_marks(None) {
+                    found["instructions"] = words.into();
+                }
+                Ok(raw(found))
             }
         }
     }
 
-    /// A greeting whose instructions are the reviewed ones, or none: instructions are read by models.
+    /// A greeting whose instructions are the reviewed ones, and ours about the marks: instructions are read by models.
     fn instructed(&self, link: &Link, mut greeting: Object) -> Object {
-        let Some(text) = greeting.text("instructions") else {
+        let text = greeting.text("instructions");
+        let is_reviewed = text.as_ref().is_some_and(|text| {
+            let digest = judge::digest::hex(text.as_bytes());
+            let rules = self.gate.rules();
+            rules.lock.servers.get(&link.server).is_some_and(|server| server.instructions == digest)
+        });
+        if !is_reviewed {
             greeting.remove("instructions");
-            return greeting;
-        };
-        let digest = judge::digest::hex(text.as_bytes());
-        let rules = self.gate.rules();
-        let reviewed = rules.lock.servers.get(&link.server).map(|server| server.instructions.as_str());
-        if reviewed != Some(digest.as_str()) {
+        }
+        if text.is_some() && !is_reviewed {
             self.alert(
                 "instructions-changed",
                 &format!("server `{}` gives instructions nobody reviewed; withheld", link.server),
             );
-            greeting.remove("instructions");
+        }
+        if let Some(ours) = self.about_marks(Some(&link.server)) {
+            let words = text.filter(|_| is_reviewed).map_or(ours.clone(), |text| format!("{text}\n\n{ours}"));
+            greeting.set("instructions", raw(words));
         }
         greeting
+    }
+
+    /// What a model is told about marks. A client may keep what it discovered for its next session, so no session is named in it.
+    fn about_marks(&self, server: Option<&str>) -> Option<String> {
+        let words = crate::marks::preamble(&self.gate, &self.session, server)?;
+        Some(if self.era == Era::Modern { judge::spotlight::PREAMBLE.to_owned() } else { words })
     }
 
     /// Links to every server of this endpoint that can be reached; the others cost only themselves.

@@ -24,6 +24,7 @@ mod stream;
 mod tests;
 mod variants;
 
+pub(crate) use scalar::{drawn_like, hidden};
 pub(super) use stream::Replaced;
 pub use stream::{FINDINGS_MAX, Finding, Stream};
 

@@ -38,7 +38,7 @@ impl Utf8 {
 }
 
 /// The byte a scalar hides: tag characters spell ASCII, variation selectors number all 256 bytes.
-pub(super) fn hidden(code: u32) -> Option<u8> {
+pub(crate) fn hidden(code: u32) -> Option<u8> {
     match code {
         0xe0020..=0xe007e => Some((code - 0xe0000) as u8),
         0xfe00..=0xfe0f => Some((code - 0xfe00) as u8),
@@ -48,7 +48,7 @@ pub(super) fn hidden(code: u32) -> Option<u8> {
 }
 
 /// The ASCII character this scalar is drawn like, or is a compatibility form of.
-pub(super) fn drawn_like(code: u32) -> Option<u8> {
+pub(crate) fn drawn_like(code: u32) -> Option<u8> {
     match code {
         0x3040..=0x9fff | 0xac00..=0xd7a3 | 0xe0000..=0xe0fff => return None,
         0xff01..=0xff5e => return Some((code - 0xff01 + 0x21) as u8),
