@@ -9,7 +9,8 @@ const FILE_LINES_MAX: usize = 900;
 /// Words that name no duty.
 const EMPTY_NAMES: [&str; 5] = ["manager", "helper", "util", "handler", "processor"];
 /// Words that end a bound's name before `_MAX` and say what it counts.
-const UNITS: [&str; 45] = [
+const UNITS: [&str; 46] = [
+    "BITS",
     "ADDRESSES",
     "NAMES",
     "FINDINGS",

@@ -4,12 +4,36 @@ use crate::{Outcome, relay, sandbox, terminal};
 use gateway::config::{Config, Place};
 use gateway::gate::Rules;
 use gateway::wire::control::Control;
+use judge::flow::{Reach, Trust};
+use judge::tool::{EGRESS, Effect, Inventory, OWN, Tool};
 use std::path::Path;
 
 struct Finding {
     what: &'static str,
     holds: bool,
     detail: String,
+}
+
+/// Whether what anybody may have written and what reaches others meet in one configuration without a reader between them.
+fn ingestion(config: &Config, inventory: &Inventory) -> Result<String, String> {
+    if let Some(quarantine) = &config.quarantine {
+        return Ok(format!("`{}` reads what nobody vouches for, without tools", quarantine.model));
+    }
+    let is_tool = |tool: &&Tool| {
+        ![EGRESS, OWN].contains(&tool.name.server.as_str()) && !tool.name.tool.starts_with("mcp:")
+    };
+    let reads = |tool: &&Tool| tool.effect == Effect::Read && tool.flow.result < Trust::Vouched;
+    let acts = |tool: &&Tool| tool.effect == Effect::Write && tool.reach() == Reach::Outside;
+    let read = inventory.tools().filter(is_tool).find(reads);
+    let act = inventory.tools().filter(is_tool).find(acts);
+    match (read, act) {
+        (Some(read), Some(act)) => Err(format!(
+            "one agent reads what anybody may have written ({}) and acts on others ({}); let a reader without tools read it: \
+             [quarantine], docs/quarantine.md",
+            read.name, act.name
+        )),
+        _ => Ok("nothing that reads what anybody may have written also acts on others".to_owned()),
+    }
 }
 
 pub(crate) fn run(place: Option<&Place>, state: Option<&Path>, json: bool) -> anyhow::Result<Outcome> {
@@ -61,6 +85,7 @@ pub(crate) fn run(place: Option<&Place>, state: Option<&Path>, json: bool) -> an
                             ))
                         },
                     );
+                    find("ingestion", ingestion(config, &rules.inventory));
                     find(
                         "cases",
                         match rules.failing_cases(place, config) {

@@ -276,6 +276,11 @@ pub(crate) fn line(index: u64, record: &Record) -> String {
         Body::Quarantined { server, tool, why, .. } => {
             format!("alert   {server}/{tool} is quarantined: {why}")
         }
+        Body::Extracted { from, bytes, answer, refused, .. } if refused.is_empty() => {
+            let answer: String = answer.to_string().chars().take(160).collect();
+            format!("read    {bytes} bytes of {from}: {answer}")
+        }
+        Body::Extracted { from, bytes, refused, .. } => format!("read    {bytes} bytes of {from}: {refused}"),
         Body::Reviewed { server, tool, by, .. } => format!("review  {server}/{tool} by {by}"),
         Body::Sensed { tool, .. } => format!("        the client's hook saw {tool} coming"),
         Body::Prompt { bytes, .. } => format!("prompt  {bytes} bytes from the user"),

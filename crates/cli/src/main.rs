@@ -10,6 +10,7 @@ mod inventory;
 mod journal;
 mod login;
 mod policy;
+mod quarantine;
 mod redact;
 mod redteam;
 mod relay;
@@ -72,6 +73,8 @@ enum Command {
     Redteam(redteam::Args),
     /// Copy standard input to standard output without what is secret or personal
     Redact(redact::Args),
+    /// Ask a reader without tools about standard input, and get only an answer that fits a schema
+    Quarantine(quarantine::Args),
     /// Keep secrets that no agent ever sees
     Secret {
         #[command(subcommand)]
@@ -192,6 +195,7 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         Command::Warden => Ok(sandbox::serve()),
         Command::Decide(args) => decide::run(&place()?, &args),
         Command::Redteam(args) => redteam::run(&place()?, &args),
+        Command::Quarantine(args) => quarantine::run(&place()?, args),
         Command::Redact(args) => redact::run(line.dir.as_deref(), line.state.as_deref(), &args),
         Command::Secret { action } => secret::run(line.dir.as_deref(), line.state.as_deref(), action),
         Command::Login(args) => login::sign_in(&place()?, &args),

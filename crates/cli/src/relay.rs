@@ -255,10 +255,23 @@ pub(crate) fn hand_over(
 
 /// Asks the running gate one thing.
 pub(crate) fn ask(place: &Place, control: Control) -> anyhow::Result<serde_json::Value> {
+    ask_within(place, control, Some(Duration::from_secs(ANSWER_SECONDS_MAX)))
+}
+
+/// The same for what takes as long as the gate lets it.
+pub(crate) fn ask_patiently(place: &Place, control: Control) -> anyhow::Result<serde_json::Value> {
+    ask_within(place, control, None)
+}
+
+fn ask_within(
+    place: &Place,
+    control: Control,
+    patience: Option<Duration>,
+) -> anyhow::Result<serde_json::Value> {
     let stream = connect(place, &Opening::Control(control))?;
-    stream.set_read_timeout(Some(Duration::from_secs(ANSWER_SECONDS_MAX)))?;
+    stream.set_read_timeout(patience)?;
     let mut line = String::new();
-    BufReader::new(stream).take(CONTROL_BYTES_MAX as u64).read_line(&mut line)?;
+    BufReader::new(&stream).take(CONTROL_BYTES_MAX as u64).read_line(&mut line)?;
     match serde_json::from_str(&line).context("the gate ended before it answered")? {
         Reply::Ok(value) => Ok(value),
         Reply::Error(why) => anyhow::bail!(why),

@@ -36,6 +36,11 @@ impl Conversation {
         self.provenance().read(name, inventory.tool(name), parts);
     }
 
+    /// Takes in what a reader without tools took out of what the operation `name` answered, before the agent sees it.
+    pub fn read_extracted(&self, inventory: &Inventory, name: &ToolName, parts: &[Read]) {
+        self.provenance().read_extracted(name, inventory.tool(name), parts);
+    }
+
     /// Takes in what a permitted call is about to write.
     pub fn wrote(&self, tool: &Tool, arguments: &Tree) {
         self.provenance().wrote(tool, arguments);

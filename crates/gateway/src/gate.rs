@@ -6,6 +6,7 @@ use crate::config::{Config, Place};
 use crate::conversation::Conversations;
 use crate::history::History;
 use crate::inventory::{self, Lock, propose};
+use crate::quarantine::Reader;
 use crate::receipt::close_orphans;
 use crate::screen::Screen;
 use crate::secrets::Secrets;
@@ -64,6 +65,8 @@ pub struct Gate {
     pub secrets: Arc<Secrets>,
     /// What results are searched for.
     pub screen: Screen,
+    /// Who reads what nobody vouches for, where one is configured.
+    pub reader: Option<Reader>,
     /// Where values come from, by conversation.
     pub conversations: Conversations,
     /// Whom upstream servers are verified by.
@@ -164,6 +167,7 @@ impl Gate {
         let store = Arc::new(store);
         let secrets = Arc::new(Secrets::open(&config, &place.secrets())?);
         let screen = Screen::open(&config.filter)?;
+        let reader = Reader::open(&config)?;
         let conversations = Conversations::new(config.flow.known()?);
         let roots = egress::roots(&config.gate.authorities).map_err(|error| error.to_string())?;
         let (history, recovery) = History::open(&place.journal(), &place.key())?;
@@ -204,6 +208,7 @@ impl Gate {
             refused: AtomicUsize::new(0),
             secrets,
             screen,
+            reader,
             conversations,
             roots,
             sessions: AtomicUsize::new(0),

@@ -14,6 +14,7 @@ pub mod inventory;
 pub mod local;
 pub(crate) mod marks;
 pub mod pipeline;
+pub mod quarantine;
 pub mod random;
 pub mod receipt;
 pub mod screen;

@@ -4,11 +4,16 @@
 use crate::adapters::egress::Prepared;
 use crate::adapters::hook::Hooks;
 use crate::adapters::mcp::{downstream::Endpoint, stdio};
+use crate::facts::Scene;
 use crate::gate::Gate;
-use crate::wire::control::{CONTROL_BYTES_MAX, Control, Opening, Reply, Status};
+use crate::pipeline::Stop;
+use crate::quarantine::{self, Content};
+use crate::session::Session;
+use crate::wire::control::{CONTROL_BYTES_MAX, Control, Opening, Read, Reply, Status};
 use crate::wire::lines::{self, Line};
 use crate::wire::record::Body;
 use judge::approval::Event;
+use judge::request::tree::Tree;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -115,7 +120,7 @@ async fn hold_open(exit: Prepared, mut reader: BufReader<OwnedReadHalf>, mut wri
     }
 }
 
-async fn answer(gate: &Gate, hooks: &Hooks, url: &str, control: Control) -> Result<Reply, String> {
+async fn answer(gate: &Arc<Gate>, hooks: &Hooks, url: &str, control: Control) -> Result<Reply, String> {
     let approvers = &gate.approvers;
     match control {
         Control::Status => told(Ok::<_, String>(status(gate, url))),
@@ -140,7 +145,33 @@ async fn answer(gate: &Gate, hooks: &Hooks, url: &str, control: Control) -> Resu
             }
             told(Ok::<_, String>(()))
         }
+        Control::Quarantine { text, question, schema } => {
+            told(quarantined(gate, text, question, schema).await)
+        }
         Control::Reload => told(gate.reload().await.map(|()| status(gate, url))),
+    }
+}
+
+/// Has the operator's text read, judged and recorded like a call of an agent.
+async fn quarantined(
+    gate: &Arc<Gate>,
+    text: String,
+    question: String,
+    schema: serde_json::Value,
+) -> Result<Read, String> {
+    let conversation = gate.conversations.alone();
+    let session = Session::new(gate.principal(), "local", &gate.config.gate.phase, conversation);
+    let _guard = gate.open_session(&session, "bailiwick quarantine", "");
+    let arguments = serde_json::json!({ "text": text, "question": question, "schema": schema });
+    let arguments = Tree::parse(arguments.to_string().as_bytes()).map_err(|error| error.to_string())?;
+    let raw = session.call(quarantine::name(), arguments);
+    let content = || async { Ok(Content { text, from: quarantine::name() }) };
+    match quarantine::call(gate, &session, raw, &Scene::default(), content).await {
+        Ok(released) => serde_json::from_str(&released.value.answer.canonical())
+            .map(Read::Answer)
+            .map_err(|error| error.to_string()),
+        Err(Stop::Denied(denied)) => Ok(Read::Refused(format!("{} (record {})", denied.why, denied.call))),
+        Err(Stop::Failed(failed)) => Ok(Read::Refused(failed.detail)),
     }
 }
 

@@ -31,20 +31,71 @@ where
     O: Output,
     F: Future<Output = Result<Labeled<O>, Failed>>,
 {
-    let (permit, mut receipt) = admit(gate, session, raw, scene).await?;
-    let output = match execute(permit).await {
+    call_for(gate, session, raw, scene, Reading::Agent, execute).await
+}
+
+/// Who reads what a tool answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The agent: the conversation knows it from then on.
+    Agent,
+    /// A reader without tools; the caller passes it to nobody else.
+    Reader,
+}
+
+/// The same, for who reads the result.
+///
+/// # Errors
+/// As for [`call`].
+pub async fn call_for<O, F>(
+    gate: &Gate,
+    session: &Session,
+    raw: RawCall,
+    scene: &Scene,
+    reading: Reading,
+    execute: impl FnOnce(Permit<Recorded>) -> F,
+) -> Result<Release<O>, Stop>
+where
+    O: Output,
+    F: Future<Output = Result<Labeled<O>, Failed>>,
+{
+    let (permit, receipt) = admit(gate, session, raw, scene).await?;
+    completed(gate, session, receipt, execute(permit).await, reading)
+}
+
+/// The part after the effect: what came back is searched, known and released, and its receipt closed.
+///
+/// # Errors
+/// [`Stop::Failed`].
+pub fn completed<O: Output>(
+    gate: &Gate,
+    session: &Session,
+    mut receipt: Receipt,
+    answered: Result<Labeled<O>, Failed>,
+    reading: Reading,
+) -> Result<Release<O>, Stop> {
+    let output = match answered {
         Ok(output) => output,
         Err(failed) => return Err(receipt.failed(failed)),
     };
-    let (output, note) = match gate.screen.passed(session.hidden(), output) {
+    let (output, mut note) = match gate.screen.passed(session.hidden(), output) {
         Ok(passed) => passed,
         Err(withheld) => return Err(receipt.withheld(&withheld)),
     };
-    // The conversation knows what was read before the agent does.
-    let source = output.source().clone();
-    let (output, parts) = output.peek(O::parts);
-    session.conversation().read(&gate.rules().inventory, &source, &parts);
-    let output = crate::marks::shown(gate, session, &mut receipt, output);
+    let output = match reading {
+        // The conversation knows what was read before the agent does.
+        Reading::Agent => {
+            let source = output.source().clone();
+            let known =
+                |output: &O| output.read_into(&session.conversation(), &gate.rules().inventory, &source);
+            let (output, ()) = output.peek(known);
+            crate::marks::shown(gate, session, &mut receipt, output)
+        }
+        Reading::Reader => {
+            note = format!("for the reader only{}{note}", if note.is_empty() { "" } else { "; " });
+            output
+        }
+    };
     match release(output) {
         Ok(released) => Ok(receipt.released(released, &note)),
         Err(withheld) => Err(receipt.withheld(&withheld)),

@@ -2,6 +2,7 @@
 //! A receipt that nobody closes says so itself; no permitted call ends without a word.
 
 use crate::clock;
+use crate::conversation::Conversation;
 use crate::facts::Scene;
 use crate::gate::Gate;
 use crate::history::History;
@@ -15,6 +16,7 @@ use judge::policy::Verdict;
 use judge::request::tree::Tree;
 use judge::request::{RawCall, Request};
 use judge::spotlight::Speaks;
+use judge::tool::{Inventory, ToolName};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -54,6 +56,11 @@ pub trait Output: Rewritable + Speaks {
     /// What it says, for whoever asks later where a value came from.
     fn parts(&self) -> Vec<Read> {
         vec![Read::Text(String::from_utf8_lossy(self.as_ref()).into_owned())]
+    }
+
+    /// Tells `conversation` what `source` answered.
+    fn read_into(&self, conversation: &Conversation, inventory: &Inventory, source: &ToolName) {
+        conversation.read(inventory, source, &self.parts());
     }
 }
 

@@ -187,6 +187,47 @@ pub fn egress_operations() -> Vec<Tool> {
     ]
 }
 
+/// The server name that the gate's own tools go by.
+pub const OWN: &str = "bailiwick";
+/// The tool that has untrusted content read by a reader without tools.
+pub const QUARANTINE: &str = "quarantine";
+
+/// The arguments of [`QUARANTINE`] in JSON Schema.
+pub fn quarantine_arguments() -> Value {
+    serde_json::json!({
+        "type": "object", "additionalProperties": false, "required": ["question", "schema"],
+        "properties": {
+            "call": {
+                "type": "object", "additionalProperties": false, "required": ["tool"],
+                "description": "The call whose result is read: the tool by its name here, and its arguments. Or give `text`.",
+                "properties": { "tool": {"type": "string"}, "arguments": {"type": "object"} },
+            },
+            "text": { "type": "string", "description": "The content itself. Or give `call`." },
+            "question": { "type": "string", "description": "What to find out about the content." },
+            "schema": {
+                "type": "object",
+                "description": "JSON Schema of the answer: an object whose `properties` are boolean; integer or number with `minimum` \
+                    and `maximum`; enum of words; string with `format` date or date-time; string with `maxLength` up to 200 and perhaps \
+                    `format` email, url, host or id; or an array of one of these with `maxItems` up to 32. Every field is required.",
+            },
+        },
+    })
+}
+
+/// What the gate itself offers, judged like tools: `bailiwick/quarantine`.
+pub fn own_operations() -> Vec<Tool> {
+    let schema = quarantine_arguments();
+    vec![Tool {
+        name: ToolName { server: OWN.to_owned(), tool: QUARANTINE.to_owned() },
+        shape: Shape::of_schema(&schema, &BTreeMap::new()),
+        effect: Effect::Read,
+        reversible: true,
+        impact: Impact::Low,
+        digest: crate::digest::hex(schema.to_string().as_bytes()),
+        flow: Flow::default(),
+    }]
+}
+
 fn edit_distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {

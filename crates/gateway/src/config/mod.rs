@@ -8,6 +8,7 @@ pub mod filter;
 pub mod flow;
 pub mod marks;
 pub mod place;
+pub mod quarantine;
 pub mod reach;
 pub mod secret;
 
@@ -44,6 +45,9 @@ pub struct Config {
     /// Calls that an attack may make, as the operator decided: `server/tool` and the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub accepted: BTreeMap<String, String>,
+    /// Who reads what nobody vouches for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<quarantine::Quarantine>,
     /// What is taken out of results.
     #[serde(default, skip_serializing_if = "filter::Filter::is_standing")]
     pub filter: filter::Filter,
@@ -61,6 +65,7 @@ impl Default for Config {
             secret: BTreeMap::new(),
             flow: flow::Flow::default(),
             accepted: BTreeMap::new(),
+            quarantine: None,
             filter: filter::Filter::default(),
             marks: marks::Marks::default(),
         }
@@ -183,12 +188,15 @@ impl Config {
         let text = std::fs::read_to_string(&path)
             .map_err(|error| ConfigError::new(&path, format!("{error}; run `bailiwick init` first")))?;
         let config: Self = toml::from_str(&text).map_err(|error| ConfigError::new(&path, error))?;
+        if let Some(quarantine) = &config.quarantine {
+            quarantine.check().map_err(|why| ConfigError::new(&path, format!("[quarantine]: {why}")))?;
+        }
         for (name, server) in &config.server {
             let wrong = |why: &str| ConfigError::new(&path, format!("server `{name}`: {why}"));
             server.reach().map_err(wrong)?;
             if !usable_name(name) {
                 let why = format!(
-                    "server `{name}`: use letters, digits, `-` and single `_` only, at most 48, and neither `claude` nor `egress`"
+                    "server `{name}`: use letters, digits, `-` and single `_` only, at most 48, and none of `claude`, `egress` and `bailiwick`"
                 );
                 return Err(ConfigError::new(&path, why));
             }

@@ -71,8 +71,27 @@ pub enum Control {
         #[serde(default)]
         scope: Option<Vec<String>>,
     },
+    /// Has a text read by the reader without tools; answers with [`Read`].
+    Quarantine {
+        /// The text.
+        text: String,
+        /// What is asked about it.
+        question: String,
+        /// The schema of the answer.
+        schema: serde_json::Value,
+    },
     /// Loads inventory and policies again; answers with [`Status`].
     Reload,
+}
+
+/// What a reader made of a text.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Read {
+    /// An answer that fits the schema.
+    Answer(serde_json::Value),
+    /// None, and why.
+    Refused(String),
 }
 
 /// A running gate.

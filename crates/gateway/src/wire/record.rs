@@ -112,6 +112,17 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         advice: Vec<String>,
     },
+    Extracted {
+        call: String,
+        from: String,
+        bytes: usize,
+        content: String,
+        model: String,
+        schema: serde_json::Value,
+        answer: serde_json::Value,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        refused: String,
+    },
     Confined {
         server: String,
         #[serde(flatten)]

@@ -11,6 +11,7 @@
 //! found is not trusted (after CaMeL, arXiv 2503.18813, and FIDES, arXiv 2505.23643, but without a plan and without a model).
 
 mod explain;
+pub mod extract;
 mod heard;
 mod issued;
 mod provenance;

@@ -80,6 +80,14 @@ impl Provenance {
         self.parts(flow, parts, source);
     }
 
+    /// Takes in what a reader without tools took out of the answer of `name`, whose review is `tool`. Whoever steered the reader
+    /// chose it, so nothing of it is vouched for; what was private stays so.
+    pub fn read_extracted(&mut self, name: &ToolName, tool: Option<&Tool>, parts: &[Read]) {
+        let source = self.seen.source(&name.to_string());
+        let flow = Flow { private: tool.and_then(|tool| tool.flow.private.clone()), ..Flow::default() };
+        self.parts(&flow, parts, source);
+    }
+
     fn parts(&mut self, flow: &Flow, parts: &[Read], source: u16) {
         if let Some(compartment) = &flow.private {
             self.label =

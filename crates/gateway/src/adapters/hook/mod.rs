@@ -20,7 +20,7 @@ use judge::policy::Decision;
 use judge::request::Principal;
 use judge::request::path::AbsPath;
 use judge::request::tree::Tree;
-use judge::tool::ToolName;
+use judge::tool::{OWN, ToolName};
 use sandbox::warden::Order;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -306,8 +306,10 @@ impl Hooks {
     fn before_mcp(&self, followed: &Arc<Followed>, event: &Event, name: &str, input: &Tree) -> Value {
         let rules = self.gate.rules();
         let configured = &self.gate.config.server;
-        let known = served(name)
-            .find(|name| configured.contains_key(&name.server) && rules.inventory.tool(name).is_some());
+        let known = served(name).find(|name| {
+            let is_own = name.server == OWN && self.gate.reader.is_some();
+            (is_own || configured.contains_key(&name.server)) && rules.inventory.tool(name).is_some()
+        });
         let Some(known) = known else {
             let why = format!("`{}` is not a reviewed tool behind the gate", event.tool);
             self.alert(followed, "ungated-server", &why, &event.use_id);

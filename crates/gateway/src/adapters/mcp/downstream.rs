@@ -187,6 +187,20 @@ impl Refusal {
     }
 }
 
+/// What is answered in place of a call that does not go out.
+pub(super) enum Instead {
+    /// Words for the model.
+    Told(String),
+    /// An error.
+    Refused(Refusal),
+}
+
+impl<E: Into<Refusal>> From<E> for Instead {
+    fn from(refusal: E) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
 impl From<UpstreamError> for Refusal {
     fn from(error: UpstreamError) -> Self {
         Self::new(INTERNAL_ERROR, error.to_string())
@@ -651,6 +665,9 @@ impl Downstream {
         params: Option<&RawValue>,
         origin: (String, String),
     ) -> Result<Box<RawValue>, String> {
+        if lane.0.is_closed() {
+            return Err("the client cannot be asked within this call".to_owned());
+        }
         let id = self.next_ask.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         locked(&self.asked).insert(id, Asked { answer, origin });

@@ -48,6 +48,9 @@ impl Downstream {
                             .alert("list-failed", &format!("server `{}`: {}", link.server, refusal.message)),
                     }
                 }
+                if kind == "tools" {
+                    all.extend(self.own_tools());
+                }
                 let mut result = Object::default().with(kind, raw(all));
                 if self.era == Era::Modern {
                     result.set("resultType", raw("complete"));

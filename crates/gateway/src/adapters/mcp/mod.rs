@@ -7,6 +7,7 @@ pub mod http;
 pub mod link;
 mod lists;
 mod parts;
+mod quarantine;
 mod serve;
 mod spoken;
 pub mod stdio;

@@ -3,13 +3,14 @@
 
 use super::bridge;
 use super::downstream::{
-    Arrival, Bytes, Downstream, Endpoint, Listen, Refusal, locked, operation, refusal, unknown_method,
+    Arrival, Bytes, Downstream, Endpoint, Instead, Listen, Refusal, locked, operation, refusal,
+    unknown_method,
 };
 use super::link::{Answer, Ask, Call, Link, param_headers};
 use super::upstream::{Era, MODERN, meta};
 use super::{HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS};
 use crate::facts::Scene;
-use crate::pipeline::{self, Stop};
+use crate::pipeline::{self, Reading, Stop};
 use crate::receipt::Failed;
 use crate::wire::frame::{self, Extensions, Object, raw};
 use crate::wire::record::Status;
@@ -35,7 +36,7 @@ const PARKED_SECONDS_MAX: u64 = 600;
 /// How long questions that come together are collected, in milliseconds.
 const TOGETHER_MS: u64 = 10;
 /// The client's id for a tool use (Claude Code), which joins hook and proxy records.
-const CLIENT_CALL: &str = "claudecode/toolUseId";
+pub(super) const CLIENT_CALL: &str = "claudecode/toolUseId";
 
 /// A call whose server asked something, waiting for a modern client to come back with answers.
 pub(crate) struct Parked {
@@ -62,11 +63,11 @@ impl Drop for AbortOnDrop {
 }
 
 /// A call ready to be judged and sent.
-struct Outgoing {
+pub(super) struct Outgoing {
     link: Arc<Link>,
     method: String,
     params: Object,
-    name: ToolName,
+    pub(super) name: ToolName,
     arguments: Tree,
     /// What goes along unjudged by policy: in the record and in the digest.
     beside: Tree,
@@ -125,7 +126,7 @@ impl Downstream {
             }
             Endpoint::All => {
                 let links = self.reachable().await;
-                let capabilities = bridge::united(links.iter().map(|link| link.upstream.greeting()));
+                let capabilities = self.capabilities(&links);
                 let mut greeting = json!({
                     "protocolVersion": bridge::spoken(&asked),
                     "capabilities": capabilities,
@@ -148,7 +149,7 @@ impl Downstream {
             }
             Endpoint::All => {
                 let links = self.reachable().await;
-                let capabilities = bridge::united(links.iter().map(|link| link.upstream.greeting()));
+                let capabilities = self.capabilities(&links);
                 let mut found = json!({
                     "resultType": "complete", "supportedVersions": [MODERN], "capabilities": capabilities,
                     "ttlMs": 0, "cacheScope": "private",
@@ -222,11 +223,27 @@ impl Downstream {
         }
     }
 
-    async fn call_tool(
+    async fn call_tool(self: &Arc<Self>, params: Object, arrival: Arrival) -> Result<Box<RawValue>, Refusal> {
+        if self.is_own(&params) {
+            return self.quarantined(&params, arrival).await;
+        }
+        let ran = match self.outgoing(params, &arrival).await {
+            Ok(outgoing) => self.run(outgoing, arrival).await,
+            Err(Instead::Told(why)) => return Ok(self.told(&why)),
+            Err(Instead::Refused(refusal)) => return Err(refusal),
+        };
+        match ran {
+            Err(refusal) if refusal.code == super::DENIED => Ok(self.told(&refusal.message)),
+            other => other,
+        }
+    }
+
+    /// The call of a reviewed tool, ready to be judged and sent.
+    pub(super) async fn outgoing(
         self: &Arc<Self>,
         mut params: Object,
-        arrival: Arrival,
-    ) -> Result<Box<RawValue>, Refusal> {
+        arrival: &Arrival,
+    ) -> Result<Outgoing, Instead> {
         let wrong = |why: &str| Refusal::new(INVALID_PARAMS, why);
         let name = params.text("name").ok_or_else(|| wrong("`name` is missing"))?;
         let (server, tool) = self.split(&name)?;
@@ -240,19 +257,19 @@ impl Downstream {
         let name = ToolName { server: server.clone(), tool: tool.to_owned() };
         // A tool that is not the reviewed one is unknown here, whatever the server offers.
         let reviewed = self.gate.rules().inventory.tool(&name).map(|tool| tool.digest.clone());
-        let Some(digest) = reviewed else { return self.unreviewed(name, arguments).await };
+        let Some(digest) = reviewed else { return Err(self.unreviewed(name, arguments).await.into()) };
         let link = self.link(&server).await?;
         let Some(listed) = link.listed(tool).await? else {
             let why = format!("server `{server}` offers no tool `{tool}` now");
             self.stop(name, arguments, &why).await;
-            return Err(wrong(&why));
+            return Err(wrong(&why).into());
         };
         if listed.digest != digest {
             let why = format!(
                 "`{name}` is not the tool that was reviewed: its definition changed; an operator can accept it with `bailiwick inventory review`"
             );
             self.stop(name, arguments, &why).await;
-            return Ok(self.told(&why));
+            return Err(Instead::Told(why));
         }
         let headers = param_headers(&listed, &arguments);
         if let Some(given) = &arrival.param_headers {
@@ -260,12 +277,7 @@ impl Downstream {
         }
         params.set("name", raw(tool));
         let beside = beside(&params, &["name", "arguments"], &arrival.envelope)?;
-        let outgoing =
-            Outgoing { link, method: "tools/call".to_owned(), params, name, arguments, beside, headers };
-        match self.run(outgoing, arrival).await {
-            Err(refusal) if refusal.code == super::DENIED => Ok(self.told(&refusal.message)),
-            other => other,
-        }
+        Ok(Outgoing { link, method: "tools/call".to_owned(), params, name, arguments, beside, headers })
     }
 
     /// Records the denial of a call that never came to a decision.
@@ -277,7 +289,7 @@ impl Downstream {
     }
 
     /// Denies a tool that nobody reviewed, through the same path as every denial.
-    async fn unreviewed(&self, name: ToolName, arguments: Tree) -> Result<Box<RawValue>, Refusal> {
+    async fn unreviewed(&self, name: ToolName, arguments: Tree) -> Refusal {
         let scene = Scene::default();
         let denied = pipeline::call(
             &self.gate,
@@ -290,16 +302,16 @@ impl Downstream {
             },
         );
         match denied.await {
-            Ok(_) => Err(Refusal::new(INTERNAL_ERROR, "an unreviewed tool was permitted")),
+            Ok(_) => Refusal::new(INTERNAL_ERROR, "an unreviewed tool was permitted"),
             Err(Stop::Denied(denied)) => {
-                Err(Refusal::new(INVALID_PARAMS, format!("{} (record {})", denied.why, denied.call)))
+                Refusal::new(INVALID_PARAMS, format!("{} (record {})", denied.why, denied.call))
             }
-            Err(stop @ Stop::Failed(_)) => Err(refusal(&stop)),
+            Err(stop @ Stop::Failed(_)) => refusal(&stop),
         }
     }
 
     /// A tool result that tells the model why nothing happened.
-    fn told(&self, why: &str) -> Box<RawValue> {
+    pub(super) fn told(&self, why: &str) -> Box<RawValue> {
         let mut result = json!({ "content": [{ "type": "text", "text": why }], "isError": true });
         if self.era == Era::Modern {
             result["resultType"] = json!("complete");
@@ -363,9 +375,9 @@ impl Downstream {
         }
         let link = outgoing.link.clone();
         let released = match self.era {
-            Era::Legacy => self.clone().judged(outgoing, call, scene).await,
+            Era::Legacy => self.clone().judged(outgoing, call, scene, Reading::Agent).await,
             Era::Modern => {
-                let call = tokio::spawn(self.clone().judged(outgoing, call, scene));
+                let call = tokio::spawn(self.clone().judged(outgoing, call, scene, Reading::Agent));
                 let conversation = Conversation {
                     call: AbortOnDrop(call),
                     asks,
@@ -385,16 +397,18 @@ impl Downstream {
     }
 
     /// The whole story of one call, rounds of questions included.
-    async fn judged(
+    pub(super) async fn judged(
         self: Arc<Self>,
         outgoing: Outgoing,
         call: Call,
         scene: Scene,
+        reading: Reading,
     ) -> Result<Release<Answer>, Stop> {
         let Outgoing { link, method, mut params, name, arguments, beside, headers } = outgoing;
         let raw_call = RawCall { beside, ..self.session.call(name, arguments) };
         let this = &self;
-        pipeline::call(&self.gate, &self.session, raw_call, &scene, |permit| async move {
+        let (gate, session) = (&self.gate, &self.session);
+        pipeline::call_for(gate, session, raw_call, &scene, reading, |permit| async move {
             this.set_log_level(&link, &mut params, call.log_level.as_deref()).await;
             let granted_by = permit.granted_by().map(str::to_owned);
             let request = permit.request().clone();
@@ -413,6 +427,9 @@ impl Downstream {
             let mut questions = questions?;
             for _ in 0..ROUNDS_MAX {
                 let Some(asked) = questions else { return Ok(answer) };
+                if reading == Reading::Reader {
+                    return Err(Failed::new(Status::Failed, "its server asked something"));
+                }
                 let mut responses = Object::default();
                 for (key, question) in asked.requests.members() {
                     let question = Object::inside(question).unwrap_or_default();
@@ -825,7 +842,7 @@ fn input_requests(answer: &Answer) -> Result<Option<Questions>, Failed> {
 
 /// What a client sends beside the members that are judged: unknown ones, vendor `_meta`, and the state of an earlier
 /// round. `inputResponses` are the user's own answers and may differ from round to round.
-fn beside(params: &Object, judged: &[&str], envelope: &Extensions) -> Result<Tree, Refusal> {
+pub(super) fn beside(params: &Object, judged: &[&str], envelope: &Extensions) -> Result<Tree, Refusal> {
     let unusable = |error: judge::request::tree::TreeError| Refusal::new(INVALID_PARAMS, error.to_string());
     let mut members = Vec::new();
     for (name, value) in params.members() {

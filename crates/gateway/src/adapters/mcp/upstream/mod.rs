@@ -4,6 +4,8 @@
 mod child;
 mod remote;
 
+pub(crate) use remote::http_client;
+
 use crate::adapters::egress;
 use crate::arguments::Given;
 use crate::config::{Confinement, Place, Reach, Server};

@@ -10,6 +10,7 @@ use base64::Engine;
 use futures_util::StreamExt;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -63,6 +64,26 @@ struct Session {
     version: Option<HeaderValue>,
 }
 
+/// A client that goes where it is told and nowhere else; `authorities` are files of those it trusts besides the system's.
+///
+/// # Errors
+/// A file that holds no certificates, in words.
+pub(crate) fn http_client(authorities: &[PathBuf]) -> Result<reqwest::Client, String> {
+    let mut http = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
+        .tcp_nodelay(true);
+    for file in authorities {
+        let unusable = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+        let pem = std::fs::read(file).map_err(|error| unusable(&error))?;
+        for certificate in reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(&error))? {
+            http = http.add_root_certificate(certificate);
+        }
+    }
+    http.build().map_err(|error| error.to_string())
+}
+
 impl Remote {
     /// A client of `url` that sends the headers and the token that `server`, configured as `name`, gives it.
     pub(super) async fn new(
@@ -73,21 +94,8 @@ impl Remote {
         inbox: mpsc::Sender<Inbound>,
     ) -> Result<Self, UpstreamError> {
         let broken = |why: String| UpstreamError::Broken(why);
-        let mut http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
-            .tcp_nodelay(true);
-        for file in host.iter().flat_map(|host| &host.gate.config.gate.authorities) {
-            let unusable = |error: &dyn std::fmt::Display| broken(format!("{}: {error}", file.display()));
-            let pem = std::fs::read(file).map_err(|error| unusable(&error))?;
-            for certificate in
-                reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(&error))?
-            {
-                http = http.add_root_certificate(certificate);
-            }
-        }
-        let http = http.build().map_err(|error| broken(error.to_string()))?;
+        let authorities: &[PathBuf] = host.map_or(&[], |host| &host.gate.config.gate.authorities);
+        let http = http_client(authorities).map_err(broken)?;
         let uri: Uri = url.parse().map_err(|_| broken("its `url` is none".to_owned()))?;
         let secrets = host.map(|host| &host.gate.secrets);
         let credentials = match secrets {
