@@ -283,6 +283,10 @@ pub(crate) fn line(index: u64, record: &Record) -> String {
         Body::Extracted { from, bytes, refused, .. } => format!("read    {bytes} bytes of {from}: {refused}"),
         Body::Reviewed { server, tool, by, .. } => format!("review  {server}/{tool} by {by}"),
         Body::Sensed { tool, .. } => format!("        the client's hook saw {tool} coming"),
+        Body::Context(context) => format!(
+            "context {} requests to models, {} bytes searched for {} secrets, {} refused",
+            context.requests, context.bytes, context.secrets, context.refused
+        ),
         Body::Prompt { bytes, .. } => format!("prompt  {bytes} bytes from the user"),
         Body::Confined { server, how } => {
             let layers: Vec<&str> = how.layers.keys().map(String::as_str).collect();

@@ -47,6 +47,9 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<Outcome> {
 pub(crate) async fn start(place: Place, listen: Option<&str>) -> Result<Running, String> {
     let tls = rustls::crypto::aws_lc_rs::default_provider().install_default();
     drop(tls); // A provider that is installed already is the same one.
+    if let Err(error) = gateway::adapters::egress::raise_open_files() {
+        tracing::warn!("many connections at a time may wait for one another: {error}");
+    }
     // Values pass through this process's memory; no core dump and no process of the same user shall show it.
     if let Err(error) = vault::undumpable() {
         tracing::warn!("this process can be dumped: {error}");

@@ -11,8 +11,12 @@ mod common;
 
 #[path = "egress/canary.rs"]
 mod canary;
+#[path = "egress/captured.rs"]
+mod captured;
 #[path = "egress/clients.rs"]
 mod clients;
+#[path = "egress/context.rs"]
+mod context;
 #[path = "egress/echo.rs"]
 mod echo;
 #[path = "egress/elsewhere.rs"]

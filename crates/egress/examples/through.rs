@@ -1,6 +1,6 @@
 //! What going through costs: added latency and lost throughput against a direct TLS connection, on loopback.
-//! Client, gate and upstream share the machine's cores in every case, so "through" pays for its TLS from the same
-//! budget. `through [MEGABYTES] [REQUESTS] [PEER=ADDRESS,AUTHORITY.pem]...`; each peer is an HTTP proxy that ends TLS with
+//! Client, gate and upstream have one thread each and share the machine's cores in every case, so "through" pays for its
+//! TLS from the same budget; what each costs in processor time is told apart. `through [MEGABYTES] [REQUESTS] [PEER=ADDRESS,AUTHORITY.pem]...`; each peer is an HTTP proxy that ends TLS with
 //! the authority in that file. The last line is JSON.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement, not the product")]
@@ -23,7 +23,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::convert::Infallible;
+use std::io::BufRead;
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -175,56 +177,143 @@ impl Client {
     }
 }
 
+/// One thread for all of it, whose name tells a profiler whose time it is.
+fn threaded(name: &str) -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).thread_name(name).enable_all().build().unwrap()
+}
+
 /// A runtime of its own, for ever.
-fn apart<T: Send + 'static>(threads: usize, task: impl Future<Output = T> + Send + 'static) -> T {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
+fn apart<T: Send + 'static>(name: &str, task: impl Future<Output = T> + Send + 'static) -> T {
+    let runtime = threaded(name);
     let done = runtime.block_on(async { tokio::spawn(task).await.unwrap() });
     std::mem::forget(runtime);
     done
 }
 
+/// Processor time of a process so far, in seconds; the kernel counts hundredths.
+fn spent(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+}
+
+/// Memory of a process, in MiB: `VmRSS` now, `VmHWM` at its most.
+fn memory(process: &str, which: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':')).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1_024.0
+}
+
+/// A way out in a process of its own, on one thread like everybody else.
+struct Gate {
+    process: std::process::Child,
+    tunnel: SocketAddr,
+    authority: CertificateDer<'static>,
+}
+
+impl Gate {
+    fn start(way: &str, room: &std::path::Path) -> Self {
+        let [root, authority] = ["root.der".to_owned(), format!("{way}.pem")].map(|name| room.join(name));
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.arg("gate").arg(way).args([&root, &authority]);
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        std::io::BufReader::new(process.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let authority = CertificateDer::from_pem_slice(&std::fs::read(authority).unwrap()).unwrap();
+        Self { process, tunnel: said.trim().parse().unwrap(), authority }
+    }
+
+    /// What it does, until its standard input ends.
+    fn run(arguments: &[String]) {
+        let [way, root, authority] = arguments else { panic!("gate WAY ROOT AUTHORITY") };
+        let way = if way == "spliced" { Way::Splice } else { Way::Terminate };
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(std::fs::read(root).unwrap())).unwrap();
+        egress::raise_open_files().unwrap();
+        let runtime = threaded("gate");
+        let _inside = runtime.enter();
+        let outside = Outside { roots, resolve: Arc::new(System) };
+        let ca = Arc::new(Ca::new(&[Name::parse(NAME).unwrap()]).unwrap());
+        let exit = Exit::new(Arc::new(Everything(way)), ca.clone(), outside, Limits::default()).unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        std::fs::write(authority, ca.certificate_pem()).unwrap();
+        println!("{}", listener.local_addr().unwrap());
+        let _running = egress::proxy(listener, &exit, None);
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        self.process.wait().unwrap();
+    }
+}
+
+/// One way to the upstream.
+struct Case {
+    label: String,
+    protocol: &'static str,
+    tunnel: Option<(SocketAddr, &'static str)>,
+    root: CertificateDer<'static>,
+    /// The process between, where it is ours.
+    gate: Option<String>,
+}
+
+/// The best of some rounds.
+struct Best {
+    p50: Duration,
+    mb_per_s: f64,
+    /// Processor seconds for 1 GB: of client and upstream together, and of the gate.
+    ends_s: f64,
+    gate_s: f64,
+}
+
+/// Interleaved, so that what else the machine does falls on all alike.
+const ROUNDS: usize = 3;
+/// Connections that are open at once.
+const CROWD: usize = 1_000;
+
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "gate") {
+        return Gate::run(&arguments[1..]);
+    }
     let (peers, numbers): (Vec<String>, Vec<String>) =
-        std::env::args().skip(1).partition(|argument| argument.contains('='));
+        arguments.into_iter().partition(|argument| argument.contains('='));
     let mut numbers = numbers.iter().map(|number| number.parse().unwrap());
     let megabytes: usize = numbers.next().unwrap_or(1_024);
     let requests: usize = numbers.next().unwrap_or(3_000);
-    let (address, root) = apart(1, upstream());
+    egress::raise_open_files().unwrap();
+    let (address, root) = apart("upstream", upstream());
+    let room = tempfile::tempdir().unwrap();
+    std::fs::write(room.path().join("root.der"), &root).unwrap();
+    let gates = ["spliced", "terminated"].map(|way| (way, Gate::start(way, room.path())));
     let mut cases = Vec::new();
     for protocol in ["http/1.1", "h2"] {
-        cases.push(("direct", protocol, None, root.clone()));
+        let direct =
+            Case { label: "direct".to_owned(), protocol, tunnel: None, root: root.clone(), gate: None };
+        cases.push(direct);
         for peer in &peers {
             let (label, rest) = peer.split_once('=').unwrap();
             let (tunnel, authority) = rest.split_once(',').unwrap();
-            let ca = CertificateDer::from_pem_slice(&std::fs::read(authority).unwrap()).unwrap();
-            cases.push((label, protocol, Some((tunnel.parse().unwrap(), "127.0.0.1")), ca));
+            let root = CertificateDer::from_pem_slice(&std::fs::read(authority).unwrap()).unwrap();
+            let tunnel = Some((tunnel.parse().unwrap(), "127.0.0.1"));
+            cases.push(Case { label: label.to_owned(), protocol, tunnel, root, gate: None });
         }
-        for (label, way) in [("spliced", Way::Splice), ("terminated", Way::Terminate)] {
-            let trusted = root.clone();
-            let (tunnel, ca) = apart(1, async move {
-                let mut roots = RootCertStore::empty();
-                roots.add(trusted).unwrap();
-                let outside = Outside { roots, resolve: Arc::new(System) };
-                let ca = Arc::new(Ca::new(&[Name::parse(NAME).unwrap()]).unwrap());
-                let exit =
-                    Exit::new(Arc::new(Everything(way)), ca.clone(), outside, Limits::default()).unwrap();
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                let tunnel = listener.local_addr().unwrap();
-                std::mem::forget(egress::proxy(listener, &exit, None));
-                (tunnel, CertificateDer::from_pem_slice(ca.certificate_pem().as_bytes()).unwrap())
-            });
-            let root = if way == Way::Splice { root.clone() } else { ca };
-            cases.push((label, protocol, Some((tunnel, NAME)), root));
+        for (way, gate) in &gates {
+            let root = if *way == "spliced" { root.clone() } else { gate.authority.clone() };
+            let (tunnel, gate) = (Some((gate.tunnel, NAME)), Some(gate.process.id().to_string()));
+            cases.push(Case { label: (*way).to_owned(), protocol, tunnel, root, gate });
         }
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    // Interleaved, so that what else the machine does falls on all alike; the best of the rounds counts.
-    const ROUNDS: usize = 3;
-    let mut best = vec![(Duration::MAX, 0.0_f64); cases.len()];
-    for _ in 0..ROUNDS {
-        for ((_, protocol, tunnel, root), best) in cases.iter().zip(&mut best) {
-            let (protocol, tunnel, root) = (*protocol, *tunnel, root.clone());
+    let runtime = threaded("client");
+    let mut best: Vec<Best> = Vec::new();
+    for round in 0..ROUNDS {
+        for (at, case) in cases.iter().enumerate() {
+            let (protocol, tunnel, root) = (case.protocol, case.tunnel, case.root.clone());
+            let gate = case.gate.clone();
             // All of the client on the one thread.
             let measured = runtime.spawn(async move {
                 let mut client = client(address, tunnel, root, protocol).await;
@@ -235,34 +324,72 @@ fn main() {
                     took.push(begun.elapsed());
                 }
                 took.sort_unstable();
-                let begun = Instant::now();
+                let spent = || (spent("self"), gate.as_deref().map_or(0.0, spent));
+                let (begun, before) = (Instant::now(), spent());
                 let bytes = client.get(address.port(), megabytes).await;
                 assert_eq!(bytes, megabytes << 20);
-                (took[requests / 2], megabytes as f64 / begun.elapsed().as_secs_f64())
+                let (elapsed, after) = (begun.elapsed().as_secs_f64(), spent());
+                let gigabytes = megabytes as f64 / 1_024.0;
+                Best {
+                    p50: took[requests / 2],
+                    mb_per_s: megabytes as f64 / elapsed,
+                    ends_s: (after.0 - before.0) / gigabytes,
+                    gate_s: (after.1 - before.1) / gigabytes,
+                }
             });
             let measured = runtime.block_on(measured).unwrap();
-            *best = (best.0.min(measured.0), best.1.max(measured.1));
+            if round == 0 {
+                best.push(measured);
+                continue;
+            }
+            let best = &mut best[at];
+            best.p50 = best.p50.min(measured.p50);
+            best.mb_per_s = best.mb_per_s.max(measured.mb_per_s);
+            best.ends_s = best.ends_s.min(measured.ends_s);
+            best.gate_s = best.gate_s.min(measured.gate_s);
         }
     }
-    let mut direct = best[0];
+    let mut direct = (best[0].p50, best[0].mb_per_s);
     let mut rows = Vec::new();
-    for ((label, protocol, ..), (p50, speed)) in cases.iter().zip(&best) {
-        if *label == "direct" {
-            direct = (*p50, *speed);
+    for (Case { label, protocol, .. }, Best { p50, mb_per_s, ends_s, gate_s }) in cases.iter().zip(&best) {
+        if label == "direct" {
+            direct = (*p50, *mb_per_s);
         }
         let added = p50.saturating_sub(direct.0);
-        let share = speed / direct.1;
+        let share = mb_per_s / direct.1;
         println!(
-            "{protocol:9} {label:11} p50 {p50:>9.1?} (+{added:.1?})  {speed:6.0} MB/s ({:.0} %)",
+            "{protocol:9} {label:11} p50 {p50:>9.1?} (+{added:.1?})  {mb_per_s:6.0} MB/s ({:.0} %)  for 1 GB: ends {ends_s:.2} s, gate {gate_s:.2} s",
             100.0 * share
         );
         let (p50_us, added_us) = (p50.as_secs_f64() * 1e6, added.as_secs_f64() * 1e6);
         rows.push(format!(
             "{{\"protocol\":\"{protocol}\",\"way\":\"{label}\",\"p50_us\":{p50_us:.1},\"added_us\":{added_us:.1},\
-             \"mb_per_s\":{speed:.0},\"of_direct\":{share:.3}}}"
+             \"mb_per_s\":{mb_per_s:.0},\"of_direct\":{share:.3},\"ends_cpu_s_per_gb\":{ends_s:.2},\"gate_cpu_s_per_gb\":{gate_s:.2}}}"
         ));
     }
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap());
+    for ((way, gate), case) in gates.iter().zip(&cases[cases.len() - gates.len()..]) {
+        let process = gate.process.id().to_string();
+        let (most, before) = (memory(&process, "VmHWM"), memory(&process, "VmRSS"));
+        let (tunnel, root) = (case.tunnel, case.root.clone());
+        let crowd = runtime.spawn(async move {
+            let mut clients = Vec::new();
+            for _ in 0..CROWD {
+                clients.push(client(address, tunnel, root.clone(), "http/1.1").await);
+            }
+            for client in &mut clients {
+                client.get(address.port(), 0).await;
+            }
+            clients
+        });
+        let clients = runtime.block_on(crowd).unwrap();
+        let after = memory(&process, "VmRSS");
+        drop(clients);
+        println!(
+            "{way:11} most {most:.0} MiB for bodies of {megabytes} MiB; {CROWD} connections open: {after:.0} MiB (before {before:.0})"
+        );
+        rows.push(format!(
+            "{{\"way\":\"{way}\",\"most_mib\":{most:.1},\"connections\":{CROWD},\"mib\":{after:.1},\"before_mib\":{before:.1}}}"
+        ));
+    }
     println!("[{}]", rows.join(","));
 }

@@ -1,5 +1,5 @@
-//! The certificate authority of one sandbox: made in memory, constrained to the names of that sandbox, short-lived.
-//! Its keys are never written anywhere and sign nothing but leaves for those names.
+//! The certificate authority of one sandbox: made in memory, constrained to the names of that sandbox, and gone with it.
+//! Its keys are never written anywhere and sign nothing but leaves for those names, which live for a week at most.
 
 use crate::name::Name;
 use rcgen::{
@@ -14,9 +14,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use time::{Duration, OffsetDateTime};
 
-/// Before its making, for clocks that are behind; after it, for sandboxes that live long.
+/// Before their making, for clocks that are behind.
 const VALID_BEFORE: Duration = Duration::days(1);
-const VALID_AFTER: Duration = Duration::days(7);
+/// What trusts an authority inside was told so once, when the sandbox began, and cannot be told of another: it lasts longer
+/// than any sandbox runs. What ends it is the end of its key, which is in this memory only.
+const AUTHORITY_VALID: Duration = Duration::days(3_650);
+const LEAF_VALID: Duration = Duration::days(7);
+/// How long before its end a leaf is made anew.
+const LEAF_SPARE: Duration = Duration::days(3);
 /// Leaves kept; past it all are forgotten and made anew, at some tens of microseconds each.
 const LEAVES_MAX: usize = 4_096;
 /// RFC 5280 upper bound of a common name.
@@ -30,7 +35,15 @@ pub struct Ca {
     permitted: Vec<Name>,
     leaf_key: KeyPair,
     until: OffsetDateTime,
-    leaves: Mutex<HashMap<Name, Arc<ServerConfig>>>,
+    leaves: Mutex<HashMap<Name, Leaf>>,
+}
+
+#[derive(Clone)]
+struct Leaf {
+    server: Arc<ServerConfig>,
+    #[cfg(test)]
+    certificate: CertificateDer<'static>,
+    until: OffsetDateTime,
 }
 
 /// Why there is no certificate.
@@ -55,7 +68,7 @@ impl Ca {
     /// Keys or the certificate could not be made.
     pub fn new(names: &[Name]) -> Result<Self, CaError> {
         let now = OffsetDateTime::now_utc();
-        let until = now + VALID_AFTER;
+        let until = now + AUTHORITY_VALID;
         let mut params = CertificateParams::default();
         params.not_before = now - VALID_BEFORE;
         params.not_after = until;
@@ -95,25 +108,32 @@ impl Ca {
 
     /// What ends TLS for `name`.
     pub(crate) fn server(&self, name: &Name) -> Result<Arc<ServerConfig>, CaError> {
-        if let Some(leaf) = self.leaves.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Ok(leaf.clone());
+        self.server_at(name, OffsetDateTime::now_utc())
+    }
+
+    fn server_at(&self, name: &Name, now: OffsetDateTime) -> Result<Arc<ServerConfig>, CaError> {
+        if let Some(leaf) = self.leaves.lock().unwrap_or_else(PoisonError::into_inner).get(name)
+            && now + LEAF_SPARE < leaf.until
+        {
+            return Ok(leaf.server.clone());
         }
-        let leaf = self.leaf(name)?;
+        let leaf = self.leaf(name, now)?;
         let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
         if leaves.len() >= LEAVES_MAX {
             leaves.clear();
         }
         leaves.insert(name.clone(), leaf.clone());
-        Ok(leaf)
+        Ok(leaf.server)
     }
 
-    fn leaf(&self, name: &Name) -> Result<Arc<ServerConfig>, CaError> {
+    fn leaf(&self, name: &Name, now: OffsetDateTime) -> Result<Leaf, CaError> {
         if !self.permitted.iter().any(|permitted| is_beneath(name, permitted)) {
             return Err(CaError::Outside(name.clone()));
         }
+        let until = (now + LEAF_VALID).min(self.until);
         let mut params = CertificateParams::default();
-        params.not_before = OffsetDateTime::now_utc() - VALID_BEFORE;
-        params.not_after = self.until;
+        params.not_before = now - VALID_BEFORE;
+        params.not_after = until;
         let common = name.as_str();
         params.distinguished_name =
             common_name(if common.len() > COMMON_NAME_BYTES_MAX { "-" } else { common });
@@ -128,7 +148,12 @@ impl Ca {
             .with_no_client_auth()
             .with_single_cert(vec![leaf.der().clone(), self.certificate.clone()], key)?;
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(server))
+        Ok(Leaf {
+            server: Arc::new(server),
+            #[cfg(test)]
+            certificate: leaf.der().clone(),
+            until,
+        })
     }
 }
 
@@ -147,6 +172,10 @@ fn is_beneath(name: &Name, permitted: &Name) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::RootCertStore;
+    use rustls::client::WebPkiServerVerifier;
+    use rustls::client::danger::ServerCertVerifier;
+    use rustls::pki_types::{ServerName, UnixTime};
 
     #[test]
     fn leaves_are_made_for_the_given_names_only() {
@@ -168,5 +197,33 @@ mod tests {
             &ca.server(&name("a.example")).unwrap()
         ));
         assert!(ca.certificate_pem().starts_with("-----BEGIN CERTIFICATE-----"));
+    }
+    #[test]
+    fn a_sandbox_that_runs_for_long_gets_new_leaves_under_the_authority_it_trusts() {
+        let name = Name::parse("a.example").unwrap();
+        let ca = Ca::new(std::slice::from_ref(&name)).unwrap();
+        let begun = OffsetDateTime::now_utc();
+        let at = |days| ca.server_at(&name, begun + Duration::days(days)).unwrap();
+        let first = at(0);
+        assert!(Arc::ptr_eq(&first, &at(3)), "a leaf that is good for long yet is kept");
+        let second = at(5);
+        assert!(!Arc::ptr_eq(&first, &second), "one that ends soon is not");
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.certificate.clone()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let server = ServerName::try_from("a.example").unwrap();
+        for (asked, on, is_good) in
+            [(0, 0, true), (0, 6, true), (0, 8, false), (8, 8, true), (400, 406, true)]
+        {
+            let leaf = ca.leaf(&name, begun + Duration::days(asked)).unwrap().certificate;
+            let now = begun + Duration::days(on);
+            let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(
+                now.unix_timestamp().unsigned_abs(),
+            ));
+            let verified = verifier.verify_server_cert(&leaf, &[], &server, &[], now);
+            assert_eq!(verified.is_ok(), is_good, "made on day {asked}, seen on day {on}: {verified:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! connection to anything that stands for no name is reset.
 
 use crate::authority::Way;
-use crate::exit::{Exit, Line, PROXY_NAME, PROXY_PORTS, Scope};
+use crate::exit::{Exit, Line, PROXY_NAME, PROXY_PORTS, Place, Scope};
 use crate::{http, proxy, relay, tls};
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -33,6 +33,7 @@ pub(crate) async fn enter(
     exit: Arc<Exit>,
     scope: Scope,
     stream: TcpStream,
+    place: Place,
     destination: io::Result<SocketAddrV4>,
 ) {
     let Ok(destination) = destination else { return reset(&stream) };
@@ -47,7 +48,7 @@ pub(crate) async fn enter(
     };
     if name.as_str() == PROXY_NAME {
         if PROXY_PORTS.contains(&port) {
-            return proxy::enter(exit, scope, stream, None).await;
+            return proxy::enter(exit, scope, stream, place, None).await;
         }
         exit.refuse(Some(name.to_string()), Some(port), "the proxy listens on ports 3128 and 1080 only");
         return reset(&stream);
@@ -57,12 +58,25 @@ pub(crate) async fn enter(
         exit.refuse(Some(name.to_string()), Some(port), "the name of this address is no longer granted");
         return reset(&stream);
     }
-    let line = Line { exit, scope, name, port };
+    let line = Line { place, exit, scope, name, port };
     if line.exit.authority.route(&line.name, port).is_none() {
         line.refuse(format!("{}:{port} is not granted", line.name));
         return reset(&stream);
     }
     carry(line, stream).await;
+}
+
+/// Turns away a captured connection for which there is no place.
+pub(crate) fn full(exit: &Exit, stream: &TcpStream, destination: io::Result<SocketAddrV4>) {
+    let destination = destination.ok();
+    match destination.and_then(|destination| exit.names.name(*destination.ip())) {
+        Some(name) if name.as_str() == PROXY_NAME => proxy::full(exit, stream),
+        name => {
+            let port = destination.map(|destination| destination.port());
+            exit.refuse(name.map(|name| name.to_string()), port, exit.full());
+            reset(stream);
+        }
+    }
 }
 
 /// Treats a connection as its route says, until it ends.

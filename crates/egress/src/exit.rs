@@ -9,6 +9,7 @@ use crate::http::pool::Pools;
 use crate::name::Name;
 use crate::proxy::{self, Token};
 use crate::{capture, dns, tls};
+use rustix::io::Errno;
 use rustls::{ClientConfig, RootCertStore};
 use std::future::Future;
 use std::io;
@@ -17,7 +18,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// The name that stands for the explicit proxy inside a captured network. Its last label is no top-level domain.
@@ -36,10 +37,27 @@ pub struct Sockets {
     pub capture: Vec<OwnedFd>,
 }
 
+/// What this process may open once it asked to: two for each connection, four more while one is busy.
+const OPEN_FILES_MAX: u64 = 65_536;
+
+/// Lets this process open as many files as its connections need, as far as the system lets it by itself.
+///
+/// # Errors
+/// The system did not; then connections wait for one another once it has given as many as it would.
+pub fn raise_open_files() -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.unwrap_or(OPEN_FILES_MAX).min(OPEN_FILES_MAX);
+    if current.is_some_and(|current| current < wanted) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })?;
+    }
+    Ok(())
+}
+
 /// What bounds one [`Exit`].
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections from inside at a time; more wait in the listeners' queues.
+    /// Connections from inside at a time; more are refused, and the authority is told.
     pub connections_max: usize,
     /// How long a TLS ClientHello may be, in bytes, records included.
     pub hello_bytes_max: usize,
@@ -155,25 +173,43 @@ impl Exit {
     }
 
     /// Accepts connections for ever, as many at a time as there are places.
-    async fn accept(self: Arc<Self>, scope: Scope, listener: TcpListener, enter: Entrance) {
+    async fn accept(self: Arc<Self>, scope: Scope, listener: TcpListener, entrance: Entrance) {
         loop {
-            let Ok(place) = self.places.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    let Ok(place) = self.places.clone().try_acquire_owned() else {
+                        (entrance.full)(&self, stream);
+                        continue;
+                    };
                     stream.set_nodelay(true).ok();
-                    let entered = enter(self.clone(), scope.clone(), stream);
-                    scope.spawn(async move {
-                        let _place = place;
-                        entered.await;
-                    });
+                    scope.spawn((entrance.enter)(
+                        self.clone(),
+                        scope.clone(),
+                        stream,
+                        Place(Arc::new(place)),
+                    ));
                 }
                 Err(error) => {
-                    // Out of descriptors, or a client that left in the queue.
+                    // Not a client that left in the queue: they wait, and somebody must know why.
+                    if matches!(
+                        error.raw_os_error().map(Errno::from_raw_os_error),
+                        Some(Errno::MFILE | Errno::NFILE)
+                    ) {
+                        self.refuse(None, None, "connections wait: the gate may open no more files; raise its limit (RLIMIT_NOFILE)");
+                    }
                     tracing::debug!(%error, "accepting");
                     tokio::time::sleep(self.limits.accept_pause).await;
                 }
             }
         }
+    }
+
+    /// What is said to whoever comes when all places are taken.
+    pub(crate) fn full(&self) -> String {
+        format!(
+            "there are {} connections, as many as this sandbox may have; close some",
+            self.limits.connections_max
+        )
     }
 }
 
@@ -183,7 +219,14 @@ impl Drop for Exit {
     }
 }
 
-type Entrance = Box<dyn Fn(Arc<Exit>, Scope, TcpStream) -> dns::Connection + Send + Sync>;
+/// What becomes of a connection.
+struct Entrance {
+    enter: Box<dyn Fn(Arc<Exit>, Scope, TcpStream, Place) -> dns::Connection + Send + Sync>,
+    /// Where there is no place for it.
+    full: Box<TurnAway>,
+}
+
+type TurnAway = dyn Fn(&Exit, TcpStream) + Send + Sync;
 
 /// Tasks that end together.
 #[derive(Clone)]
@@ -206,9 +249,15 @@ impl<F: Future + Send + 'static> hyper::rt::Executor<F> for Scope {
     }
 }
 
+/// One of the connections that there may be. It is taken for as long as anybody holds it: a tunnel or a WebSocket outlives
+/// the HTTP that it began as.
+#[derive(Clone)]
+pub(crate) struct Place(#[allow(dead_code, reason = "it is held, not read")] Arc<OwnedSemaphorePermit>);
+
 /// Somebody inside, on the way to one name and port.
 #[derive(Clone)]
 pub(crate) struct Line {
+    pub(crate) place: Place,
     pub(crate) exit: Arc<Exit>,
     pub(crate) scope: Scope,
     pub(crate) name: Name,
@@ -254,11 +303,14 @@ fn capture_from(
     listener: TcpListener,
     destination: fn(&TcpStream) -> io::Result<SocketAddrV4>,
 ) {
-    let enter: Entrance = Box::new(move |exit, scope, stream| {
-        let destination = destination(&stream);
-        Box::pin(capture::enter(exit, scope, stream, destination))
-    });
-    scope.spawn(exit.clone().accept(scope.clone(), listener, enter));
+    let entrance = Entrance {
+        enter: Box::new(move |exit, scope, stream, place| {
+            let destination = destination(&stream);
+            Box::pin(capture::enter(exit, scope, stream, place, destination))
+        }),
+        full: Box::new(move |exit, stream| capture::full(exit, &stream, destination(&stream))),
+    };
+    scope.spawn(exit.clone().accept(scope.clone(), listener, entrance));
 }
 
 /// An explicit HTTP and SOCKS5 proxy on `listener`, until the answer is dropped. With `token`, whoever does not show it
@@ -266,9 +318,13 @@ fn capture_from(
 pub fn proxy(listener: TcpListener, exit: &Arc<Exit>, token: Option<Token>) -> Running {
     let running = Running(Scope(CancellationToken::new()));
     let token = token.map(Arc::new);
-    let enter: Entrance =
-        Box::new(move |exit, scope, stream| Box::pin(proxy::enter(exit, scope, stream, token.clone())));
-    running.0.spawn(exit.clone().accept(running.0.clone(), listener, enter));
+    let entrance = Entrance {
+        enter: Box::new(move |exit, scope, stream, place| {
+            Box::pin(proxy::enter(exit, scope, stream, place, token.clone()))
+        }),
+        full: Box::new(|exit, stream| proxy::full(exit, &stream)),
+    };
+    running.0.spawn(exit.clone().accept(running.0.clone(), listener, entrance));
     running
 }
 

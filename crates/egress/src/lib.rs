@@ -12,6 +12,7 @@
 //! `http://proxy.bailiwick:3128` and `socks5h://proxy.bailiwick:1080`, so that a refusal can be read.
 
 mod authority;
+mod brim;
 mod ca;
 mod capture;
 mod dial;
@@ -23,6 +24,7 @@ pub mod fuzzing;
 mod hello;
 mod http;
 mod name;
+mod pipe;
 mod proxy;
 mod relay;
 mod socks;
@@ -35,7 +37,9 @@ pub use authority::{
 };
 pub use ca::{Ca, CaError};
 pub use dial::{DialError, Resolve, System};
-pub use exit::{Exit, Limits, Outside, PROXY_NAME, PROXY_PORTS, Running, Sockets, proxy, serve};
+pub use exit::{
+    Exit, Limits, Outside, PROXY_NAME, PROXY_PORTS, Running, Sockets, proxy, raise_open_files, serve,
+};
 pub use fake::NAMES_MAX;
 pub use name::{NAME_BYTES_MAX, Name, NameError, parse_authority};
 pub use proxy::Token;

@@ -2,9 +2,9 @@
 //! question as a captured connection; what differs is that the answer can be read.
 
 use crate::capture::{self, Io};
-use crate::exit::{Exit, Line, Scope};
+use crate::exit::{Exit, Line, Place, Scope};
 use crate::http::body::Body;
-use crate::http::{BUFFER_BYTES_MAX, Reply, judged};
+use crate::http::{BUFFER_BYTES_MAX, MARK, Reply, judged};
 use crate::name::{self, NameError};
 use crate::socks;
 use ::http::header::{self, HeaderMap, HeaderValue};
@@ -54,7 +54,13 @@ impl Token {
 }
 
 /// Serves one connection to the proxy.
-pub(crate) async fn enter(exit: Arc<Exit>, scope: Scope, stream: TcpStream, token: Option<Arc<Token>>) {
+pub(crate) async fn enter(
+    exit: Arc<Exit>,
+    scope: Scope,
+    stream: TcpStream,
+    place: Place,
+    token: Option<Arc<Token>>,
+) {
     let mut first = [0];
     match timeout(exit.limits.head_wait, stream.peek(&mut first)).await {
         Ok(Ok(1)) => {}
@@ -65,19 +71,32 @@ pub(crate) async fn enter(exit: Arc<Exit>, scope: Scope, stream: TcpStream, toke
         let greeted =
             timeout(exit.limits.hello_wait, socks::greet(&exit, &mut stream, token.as_deref())).await;
         if let Ok(Ok((name, port))) = greeted {
-            capture::carry(Line { exit, scope, name, port }, stream).await;
+            capture::carry(Line { place, exit, scope, name, port }, stream).await;
         }
         return;
     }
-    serve_http(exit, scope, stream, token).await;
+    serve_http(exit, scope, stream, place, token).await;
 }
 
-async fn serve_http(exit: Arc<Exit>, scope: Scope, io: impl Io, token: Option<Arc<Token>>) {
+/// Turns away a connection to the proxy for which there is no place. Whoever speaks HTTP can read why.
+pub(crate) fn full(exit: &Exit, stream: &TcpStream) {
+    let why = exit.full();
+    let text = format!("bailiwick: {why}\n");
+    exit.refuse(None, None, why);
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\n{MARK}: denied\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        text.len()
+    );
+    // A fresh socket has room for it.
+    stream.try_write((head + &text).as_bytes()).ok();
+}
+
+async fn serve_http(exit: Arc<Exit>, scope: Scope, io: impl Io, place: Place, token: Option<Arc<Token>>) {
     let head_wait = exit.limits.head_wait;
     let service = service_fn(move |request| {
-        let (exit, scope, token) = (exit.clone(), scope.clone(), token.clone());
+        let (exit, scope, place, token) = (exit.clone(), scope.clone(), place.clone(), token.clone());
         async move {
-            let answered = answer(exit, scope, token.as_deref(), request).await;
+            let answered = answer(exit, scope, place, token.as_deref(), request).await;
             Ok::<_, Infallible>(answered.unwrap_or_else(Reply::response))
         }
     });
@@ -96,6 +115,7 @@ async fn serve_http(exit: Arc<Exit>, scope: Scope, io: impl Io, token: Option<Ar
 async fn answer(
     exit: Arc<Exit>,
     scope: Scope,
+    place: Place,
     token: Option<&Token>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Reply> {
@@ -126,11 +146,11 @@ async fn answer(
         if request.uri().scheme() != Some(&Scheme::HTTP) {
             return Err(refuse("only http:// targets are forwarded; use CONNECT for https".to_owned()));
         }
-        let line = Line { exit: exit.clone(), scope, name, port: port.unwrap_or(80) };
+        let line = Line { place, exit: exit.clone(), scope, name, port: port.unwrap_or(80) };
         return Ok(judged::answer(line, false, request).await);
     }
     let Some(port) = port else { return Err(Reply::malformed("CONNECT needs a port")) };
-    let line = Line { exit: exit.clone(), scope, name, port };
+    let line = Line { place, exit: exit.clone(), scope, name, port };
     if line.exit.authority.route(&line.name, port).is_none() {
         let why = format!("{}:{port} is not granted", line.name);
         line.refuse(why.clone());

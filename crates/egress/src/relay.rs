@@ -1,16 +1,21 @@
 //! Bytes of a whole connection, both ways, counted as they move. Nothing moves before the connection is admitted, and
-//! at most one buffer is held in each direction.
+//! at most one buffer is held in each direction; between two sockets the many bytes of a busy one are the kernel's.
 
 use crate::authority::{Attempt, Refused, Route, What};
 use crate::capture::Io;
 use crate::dial;
 use crate::exit::Line;
+use crate::pipe::Pipe;
 use crate::watch::{Direction, Watch};
 use crate::websocket::Messages;
+use std::any::Any;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
 /// What is read at once: little at first, for the many connections that say little, growing for those that fill it.
@@ -62,16 +67,41 @@ pub(crate) async fn both_ways(
     outgoing: Option<Messages>,
     incoming: Option<Messages>,
 ) {
-    let (from_inside, to_inside) = tokio::io::split(inside);
-    let (from_outside, to_outside) = tokio::io::split(outside);
     let reads = AtomicU64::new(0);
     let pump = |direction| Pump { watch, direction, reads: &reads, silence_wait };
-    let out = pump(Direction::Out).copy(from_inside, to_outside, outgoing);
-    let back = pump(Direction::In).copy(from_outside, to_inside, incoming);
-    match tokio::try_join!(out, back) {
-        Ok(_) => watch.complete(),
+    let (out, back) = (pump(Direction::Out), pump(Direction::In));
+    let (mut inside, mut outside) = (Some(inside), Some(outside));
+    let ended = match (&outgoing, &incoming, socket(&mut inside), socket(&mut outside)) {
+        (None, None, Some(inside), Some(outside)) => {
+            let ((from_inside, to_inside), (from_outside, to_outside)) = (inside.split(), outside.split());
+            tokio::try_join!(out.pour(from_inside, to_outside), back.pour(from_outside, to_inside)).map(drop)
+        }
+        _ => {
+            let (Some(inside), Some(outside)) = (inside, outside) else { return };
+            let (mut from_inside, mut to_inside) = tokio::io::split(inside);
+            let (mut from_outside, mut to_outside) = tokio::io::split(outside);
+            let out = out.copy(&mut from_inside, &mut to_outside, outgoing, Until::End);
+            let back = back.copy(&mut from_outside, &mut to_inside, incoming, Until::End);
+            tokio::try_join!(out, back).map(drop)
+        }
+    };
+    match ended {
+        Ok(()) => watch.complete(),
         Err(error) => watch.failed(error.to_string()),
     }
+}
+
+/// The socket, where bytes come and go through nothing else.
+fn socket<T: Any>(io: &mut Option<T>) -> Option<&mut TcpStream> {
+    (io as &mut dyn Any).downcast_mut::<Option<TcpStream>>()?.as_mut()
+}
+
+/// When copying stops.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    End,
+    /// Or when so much comes at a time that there is a better way.
+    Busy,
 }
 
 struct Pump<'a> {
@@ -83,19 +113,44 @@ struct Pump<'a> {
 }
 
 impl Pump<'_> {
+    /// From one socket to another.
+    async fn pour(self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Result<(), RelayError> {
+        if self.copy(&mut from, &mut to, None, Until::Busy).await? == Until::End {
+            return Ok(());
+        }
+        if let Ok(pipe) = Pipe::new() {
+            let mut is_fresh = true;
+            loop {
+                match self.wait(pipe.take(from.as_ref())).await {
+                    // A kernel that does not offer it has taken nothing.
+                    Err(RelayError::Io(error)) if is_fresh && is_unoffered(&error) => break,
+                    Err(error) => return Err(error),
+                    Ok(0) => return Ok(to.shutdown().await?),
+                    Ok(length) => {
+                        self.watch.moved(self.direction, length)?;
+                        pipe.give(to.as_ref(), length).await?;
+                    }
+                }
+                is_fresh = false;
+            }
+        }
+        self.copy(&mut from, &mut to, None, Until::End).await.map(drop)
+    }
+
     async fn copy(
-        self,
-        mut from: impl AsyncRead + Unpin,
-        mut to: impl AsyncWrite + Unpin,
+        &self,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
         mut messages: Option<Messages>,
-    ) -> Result<(), RelayError> {
+        until: Until,
+    ) -> Result<Until, RelayError> {
         let mut buffer = vec![0; READ_BYTES_MIN];
         let mut rewritten = Vec::new();
         loop {
-            let length = self.read(&mut from, &mut buffer).await?;
+            let length = self.wait(from.read(&mut buffer)).await?;
             if length == 0 {
                 to.shutdown().await?;
-                return Ok(());
+                return Ok(Until::End);
             }
             self.watch.moved(self.direction, length)?;
             match &mut messages {
@@ -107,20 +162,21 @@ impl Pump<'_> {
                 }
             }
             to.flush().await?;
+            if length == READ_BYTES_MAX && until == Until::Busy {
+                return Ok(until);
+            }
             if length == buffer.len() && length < READ_BYTES_MAX {
                 buffer = vec![0; 2 * length];
             }
         }
     }
 
-    async fn read(
-        &self,
-        from: &mut (impl AsyncRead + Unpin),
-        buffer: &mut [u8],
-    ) -> Result<usize, RelayError> {
+    /// Waits for what one direction reads, unless nothing moves in either.
+    async fn wait(&self, read: impl Future<Output = io::Result<usize>>) -> Result<usize, RelayError> {
+        let mut read = pin!(read);
         loop {
             let before = self.reads.load(Ordering::Relaxed);
-            match timeout(self.silence_wait, from.read(buffer)).await {
+            match timeout(self.silence_wait, &mut read).await {
                 Ok(read) => {
                     self.reads.fetch_add(1, Ordering::Relaxed);
                     return match read {
@@ -134,4 +190,9 @@ impl Pump<'_> {
             }
         }
     }
+}
+
+fn is_unoffered(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported)
 }

@@ -6,6 +6,7 @@
 //! meant it finds its outer name refused, and browsers send it for show (GREASE) on every connection.
 
 use crate::authority::Route;
+use crate::brim::Brim;
 use crate::capture::Io;
 use crate::exit::Line;
 use crate::hello::{self, Hello, HelloError};
@@ -116,11 +117,9 @@ pub(crate) async fn terminate(line: Line, io: impl Io) {
 }
 
 async fn serve(line: Line, stream: TlsStream<impl Io>) {
-    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        http::serve_h2(line, stream, true).await;
-    } else {
-        http::serve_h1(line, stream, true).await;
-    }
+    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let io = Brim::new(stream);
+    if is_h2 { http::serve_h2(line, io, true).await } else { http::serve_h1(line, io, true).await }
 }
 
 /// Lets TLS through unopened.

@@ -62,6 +62,10 @@ impl Watch {
             Direction::In => going.ended.received_bytes += bytes,
         });
         let (sent, received) = if direction == Direction::Out { (bytes, 0) } else { (0, bytes) };
+        // What was refused on its way out has no answer that may come in.
+        if let Some(refused) = self.refused() {
+            return Err(refused);
+        }
         self.ask(|exchange| exchange.moved(sent, received))
     }
 

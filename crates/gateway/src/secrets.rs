@@ -209,6 +209,15 @@ impl Secrets {
         }
     }
 
+    /// How many secrets there are, those of logins included.
+    pub fn count(&self) -> usize {
+        let mut logins = 0;
+        if let Some(login) = &self.logins {
+            login.each(|_, _| logins += 1);
+        }
+        self.vault.names().count() + logins
+    }
+
     /// `text` with the name of each secret in place of its value, and one of those names; nothing when it holds none.
     ///
     /// # Errors

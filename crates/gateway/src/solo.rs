@@ -28,7 +28,7 @@ pub struct Solo {
 /// # Errors
 /// What cannot be written or opened, in words.
 pub async fn open(state: &Path, place: Option<&Place>, config: Config) -> Result<Solo, String> {
-    let authorities = config.gate.authorities.clone();
+    let (authorities, models) = (config.gate.authorities.clone(), config.gate.models.clone());
     let in_words = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     for number in 0..RUNS_MAX {
         let folder = state.join("runs").join(number.to_string());
@@ -51,6 +51,7 @@ pub async fn open(state: &Path, place: Option<&Place>, config: Config) -> Result
         let mut config = Config { secret: config.secret, server: config.server, ..Config::default() };
         config.gate.claude_code = false;
         config.gate.authorities = authorities;
+        config.gate.models = models;
         config.gate.agent = "operator".to_owned();
         let policies = own.config.join("policy");
         std::fs::create_dir_all(&policies).map_err(|error| in_words(&policies, &error))?;

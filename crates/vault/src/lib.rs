@@ -50,6 +50,6 @@ pub use secret::{BadLength, SECRET_BYTES_MAX, Secret, undumpable};
 pub use source::{Engine, Origin, Source, VaultSource};
 pub use store::{Entry, Store, StoreError, Stored, Unlock, VERSION_ENTRIES_MAX, Version};
 pub use wallet::{
-    BODY_FIELD_BYTES_MAX, BodyPass, CAPTURED_ENTRIES_MAX, CaptureBody, FillError, GRANT_ENTRIES_MAX, Grant,
-    Guarded, Misuse, Used, UsedSecret, Wallet, Why,
+    BODY_FIELD_BYTES_MAX, BodyPass, CAPTURED_ENTRIES_MAX, CaptureBody, Coding, FillError, GRANT_ENTRIES_MAX,
+    Grant, Guarded, Look, Misuse, Unpacking, Unread, Used, UsedSecret, Wallet, Why,
 };

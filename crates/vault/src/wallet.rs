@@ -10,7 +10,7 @@ mod resign;
 mod used;
 
 pub use answer::CaptureBody;
-pub use body::{BODY_FIELD_BYTES_MAX, BodyPass};
+pub use body::{BODY_FIELD_BYTES_MAX, BodyPass, Coding, Look, Unpacking, Unread};
 pub use used::{Misuse, Used, UsedSecret, Why};
 
 use crate::binding::{Binding, Destination, Place};

@@ -25,6 +25,7 @@ pub(super) fn run(
 ) -> anyhow::Result<Outcome> {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     drop(vault::undumpable());
+    drop(gateway::adapters::egress::raise_open_files());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(answered(state, place, settings, authorities, order, report));
     // A name that is still being asked for keeps nobody waiting.
@@ -64,14 +65,14 @@ async fn answered(
     let mut child =
         command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit()).spawn()?;
     let line = Arc::new(line);
-    let network = order.profile.network;
+    let kind = order.profile.network;
     let waiting = line.clone();
     let ready = tokio::task::spawn_blocking(move || {
         // A warden that refuses says why by itself, and its status says which kind of refusal it was.
-        waiting.give(&order).ok().and_then(|()| waiting.ready(network).ok())
+        waiting.give(&order).ok().and_then(|()| waiting.ready(kind).ok())
     });
     let standing = ready.await?;
-    let _network = match (exit, standing.and_then(|standing| standing.sockets)) {
+    let network = match (exit, standing.and_then(|standing| standing.sockets)) {
         (Some(exit), Some(sockets)) => Some(exit.open(sockets).map_err(anyhow::Error::msg)?),
         _ => None,
     };
@@ -87,8 +88,15 @@ async fn answered(
     };
     if let Some(file) = report {
         let outcome = tokio::task::spawn_blocking(move || line.ended()).await?;
+        let mut outcome = serde_json::to_value(&outcome)?;
+        let context = network.as_ref().and_then(gateway::adapters::egress::Open::context);
+        if let (Some(context), Some(members)) = (context, outcome.as_object_mut()) {
+            members.insert("context".to_owned(), serde_json::to_value(context)?);
+        }
         std::fs::write(file, serde_json::to_vec(&outcome)?).with_context(|| file.display().to_string())?;
     }
+    // With it goes the record of what was sent to models.
+    drop(network);
     let refusals = gate.refusals();
     if refusals > 0 {
         terminal::complain(&format!(

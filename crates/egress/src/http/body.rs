@@ -1,6 +1,7 @@
 //! Bodies on their way: counted frame by frame, passed through what the exchange says, and never held whole.
 
 use super::heads;
+use super::pool::Busy;
 use crate::authority::Rewrite;
 use crate::watch::{Direction, Watch};
 use ::http::HeaderMap;
@@ -9,7 +10,6 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::sync::OwnedSemaphorePermit;
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Any body on its way.
@@ -21,7 +21,7 @@ pub(crate) struct Counted<B = Incoming> {
     watch: Watch,
     direction: Direction,
     /// The upstream's place that a request takes, until its answer is read.
-    _busy: Option<OwnedSemaphorePermit>,
+    _busy: Option<Busy>,
 }
 
 impl<B> Counted<B> {
@@ -31,7 +31,7 @@ impl<B> Counted<B> {
 }
 
 impl Counted {
-    pub(crate) fn received(body: Incoming, watch: Watch, busy: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn received(body: Incoming, watch: Watch, busy: Busy) -> Self {
         let counted = Self { body, watch, direction: Direction::In, _busy: Some(busy) };
         counted.note_end();
         counted

@@ -3,7 +3,7 @@
 
 use super::body::{Body, Counted, Rewritten};
 use super::heads::{self, Upgrade};
-use super::pool::{self, Key};
+use super::pool::{self, Busy, Key};
 use super::{MARK, Reply, coding};
 use crate::authority::{Admitted, Attempt, Exchange, Rewrite, Route, Way, What};
 use crate::exit::Line;
@@ -236,8 +236,7 @@ impl Passage<'_> {
                 head.headers.remove(header::CONTENT_LENGTH);
             }
             // Nothing else is ever sent on this connection; its place is its own.
-            let busy = std::sync::Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned();
-            let busy = busy.map_err(|error| failed(error.to_string()))?;
+            let busy = Busy::alone().ok_or_else(|| failed("there is no place for it".to_owned()))?;
             let body = coding::decode(Counted::received(body, watch.clone(), busy), &codings);
             return Ok(Response::from_parts(head, passed(body, incoming, &watch)));
         }
@@ -257,7 +256,9 @@ impl Passage<'_> {
         head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         head.headers.remove(header::CONTENT_LENGTH);
         let silence_wait = line.exit.limits.silence_wait;
+        let place = line.place.clone();
         line.scope.spawn(async move {
+            let _place = place;
             let (inside, outside) = match tokio::try_join!(inside, outside) {
                 Ok(both) => both,
                 Err(error) => return watch.failed(error.to_string()),

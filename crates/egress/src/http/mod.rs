@@ -5,6 +5,7 @@ pub(crate) mod body;
 mod coding;
 pub(crate) mod heads;
 pub(crate) mod judged;
+mod moving;
 pub(crate) mod pool;
 
 use crate::capture::Io;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use moving::Moving;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -28,8 +30,11 @@ pub(crate) const BUFFER_BYTES_MAX: usize = 256 * 1_024;
 pub(crate) const STREAM_BYTES: u32 = 1 << 20;
 pub(crate) const CONNECTION_BYTES: u32 = 4 << 20;
 pub(crate) const FRAME_BYTES: u32 = 64 * 1_024;
-/// How long an HTTP/2 client may be silent before it is asked whether it is there, and may then take to say so.
+/// How often an HTTP/2 client is asked whether it is there: its answer moves bytes where streams have nothing to say.
 const PING_WAIT: Duration = Duration::from_secs(60);
+/// How long it may take to answer. One that is only slow has everything before the question to read first; one that is
+/// not there is known by nothing moving.
+const PONG_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Says whose answer this is; an upstream's own field of this name is removed.
@@ -112,19 +117,21 @@ pub(crate) async fn serve_h2(line: Line, io: impl Io, tls: bool) {
         let line = line.clone();
         async move { Ok::<_, Infallible>(judged::answer(line, tls, request).await) }
     });
+    let moving = Moving::default();
     let served = builder
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_WAIT)
-        .keep_alive_timeout(PING_WAIT)
+        .keep_alive_timeout(PONG_WAIT)
         .initial_stream_window_size(STREAM_BYTES)
         .initial_connection_window_size(CONNECTION_BYTES)
         .max_frame_size(FRAME_BYTES)
         .max_concurrent_streams(limits.streams_max)
         .max_header_list_size(limits.head_bytes_max)
-        .serve_connection(TokioIo::new(io), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "http/2");
+        .serve_connection(TokioIo::new(moving.watch(io)), service);
+    match moving.drive(Box::pin(served), limits.silence_wait).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(%error, "http/2"),
+        None => tracing::debug!("http/2: nothing moved for too long"),
     }
 }
 

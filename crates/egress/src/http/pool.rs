@@ -4,6 +4,7 @@
 use super::body::Body;
 use super::{BUFFER_BYTES_MAX, CONNECTION_BYTES, FRAME_BYTES, STREAM_BYTES};
 use crate::authority::Route;
+use crate::brim::Brim;
 use crate::dial::{self, DialError};
 use crate::exit::{Exit, Line};
 use crate::name::Name;
@@ -25,6 +26,9 @@ use tokio::time::timeout;
 
 /// Kept connections that had died unnoticed before one is made anew for a request.
 const STALE_MAX: usize = 3;
+/// Requests that share one HTTP/2 connection: as many as every server should take at least (RFC 9113 §6.5.2). More would
+/// wait for those to end, and some never do; they get a connection of their own.
+const STREAMS_SHARED_MAX: usize = 100;
 
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +61,7 @@ pub(crate) struct Pools(Mutex<HashMap<Key, Arc<Place>>>);
 
 struct Place {
     idle: Mutex<Vec<Idle>>,
-    shared: tokio::sync::Mutex<Option<(http2::SendRequest<Body>, IpAddr)>>,
+    shared: tokio::sync::Mutex<Vec<Shared>>,
     /// It was offered HTTP/2 and took HTTP/1.1.
     is_h1: AtomicBool,
     busy: Arc<Semaphore>,
@@ -70,9 +74,30 @@ struct Idle {
     since: Instant,
 }
 
+/// An HTTP/2 connection.
+struct Shared {
+    sender: http2::SendRequest<Body>,
+    address: IpAddr,
+    streams: Arc<Semaphore>,
+}
+
 enum Lease {
     H1(http1::SendRequest<Body>, IpAddr),
     H2(http2::SendRequest<Body>, IpAddr),
+}
+
+/// What one request takes of an upstream until its answer is read.
+pub(crate) struct Busy {
+    _place: OwnedSemaphorePermit,
+    _stream: Option<OwnedSemaphorePermit>,
+}
+
+impl Busy {
+    /// Of a connection that nobody else will ever use.
+    pub(crate) fn alone() -> Option<Self> {
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().ok()?;
+        Some(Self { _place: place, _stream: None })
+    }
 }
 
 impl Pools {
@@ -97,6 +122,14 @@ impl Pools {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, place| {
             let mut idle = place.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.retain(|idle| is_fresh(&idle.since) && !idle.sender.is_closed());
+            // One is kept while anything is; the others were for more streams than it takes.
+            if let Ok(mut shared) = place.shared.try_lock() {
+                let mut is_first = true;
+                shared.retain(|one| {
+                    let is_idle = one.streams.available_permits() == STREAMS_SHARED_MAX;
+                    !one.sender.is_closed() && (std::mem::take(&mut is_first) || !is_idle)
+                });
+            }
             !idle.is_empty()
                 // Somebody else holds it: a request is under way.
                 || Arc::strong_count(place) > 1
@@ -112,16 +145,16 @@ impl Pools {
         mut request: Request<Body>,
         write: impl Fn(&mut Request<Body>, bool),
         watch: &Watch,
-    ) -> Result<(Response<Incoming>, OwnedSemaphorePermit), UpstreamError> {
+    ) -> Result<(Response<Incoming>, Busy), UpstreamError> {
         let limits = &exit.limits;
         let place = self.place(key, limits.upstream_busy_max);
-        let busy = match timeout(limits.connect_wait, place.busy.clone().acquire_owned()).await {
-            Ok(Ok(busy)) => busy,
+        let taken = match timeout(limits.connect_wait, place.busy.clone().acquire_owned()).await {
+            Ok(Ok(taken)) => taken,
             _ => return Err(UpstreamError::Busy(key.name.clone())),
         };
         let failed = |error: hyper::Error| UpstreamError::Http(key.name.clone(), causes(&error));
         for attempt in 0.. {
-            let (mut lease, is_kept) = place.lease(exit, key, attempt < STALE_MAX).await?;
+            let (mut lease, is_kept, stream) = place.lease(exit, key, attempt < STALE_MAX).await?;
             let address = match &lease {
                 Lease::H1(_, address) | Lease::H2(_, address) => *address,
             };
@@ -139,7 +172,7 @@ impl Pools {
                     if let Lease::H1(sender, address) = lease {
                         place.clone().keep(exit, sender, address);
                     }
-                    return Ok((response, busy));
+                    return Ok((response, Busy { _place: taken, _stream: stream }));
                 }
                 // The upstream had closed a kept connection, and nothing of the request was sent.
                 Ok(Err(mut error)) => match error.take_message() {
@@ -153,27 +186,38 @@ impl Pools {
 }
 
 impl Place {
-    /// A connection, and whether it had been used before.
-    async fn lease(&self, exit: &Exit, key: &Key, may_be_kept: bool) -> Result<(Lease, bool), UpstreamError> {
+    /// A connection, whether it had been used before, and a place among those that share it.
+    async fn lease(
+        &self,
+        exit: &Exit,
+        key: &Key,
+        may_be_kept: bool,
+    ) -> Result<(Lease, bool, Option<OwnedSemaphorePermit>), UpstreamError> {
         if key.h2 && !self.is_h1.load(Ordering::Relaxed) {
             // Held while connecting: requests that come meanwhile share what comes of it.
             let mut shared = self.shared.lock().await;
-            if let Some((sender, address)) =
-                shared.as_ref().filter(|(sender, _)| may_be_kept && !sender.is_closed())
-            {
-                return Ok((Lease::H2(sender.clone(), *address), true));
+            shared.retain(|one| !one.sender.is_closed());
+            for one in shared.iter().filter(|_| may_be_kept) {
+                if let Ok(stream) = one.streams.clone().try_acquire_owned() {
+                    return Ok((Lease::H2(one.sender.clone(), one.address), true, Some(stream)));
+                }
             }
             let lease = connect(exit, key).await?;
+            let mut stream = None;
             match &lease {
-                Lease::H2(sender, address) => *shared = Some((sender.clone(), *address)),
+                Lease::H2(sender, address) => {
+                    let streams = Arc::new(Semaphore::new(STREAMS_SHARED_MAX));
+                    stream = streams.clone().try_acquire_owned().ok();
+                    shared.push(Shared { sender: sender.clone(), address: *address, streams });
+                }
                 Lease::H1(..) => self.is_h1.store(true, Ordering::Relaxed),
             }
-            return Ok((lease, false));
+            return Ok((lease, false, stream));
         }
         if may_be_kept && let Some(idle) = self.take_idle(exit.limits.upstream_idle_wait) {
-            return Ok((Lease::H1(idle.sender, idle.address), true));
+            return Ok((Lease::H1(idle.sender, idle.address), true, None));
         }
-        Ok((connect(exit, key).await?, false))
+        Ok((connect(exit, key).await?, false, None))
     }
 
     /// The connection that was used last, if it is still good.
@@ -219,7 +263,8 @@ async fn connect(exit: &Exit, key: &Key) -> Result<Lease, UpstreamError> {
         Err(_) => return Err(UpstreamError::TooSlow(key.name.clone())),
     };
     let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-    if is_h2 { begin_h2(exit, key, tls, address).await } else { begin_h1(exit, key, tls, address).await }
+    let io = Brim::new(tls);
+    if is_h2 { begin_h2(exit, key, io, address).await } else { begin_h1(exit, key, io, address).await }
 }
 
 async fn begin_h1(

@@ -32,6 +32,7 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 /// A tunnel to `authority`, or what was answered instead.
 pub(crate) async fn connect(world: &World, authority: &str, fields: &str) -> Result<TcpStream, String> {
     let mut stream = TcpStream::connect(world.proxy).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{fields}\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();

@@ -5,6 +5,7 @@
 
 mod bodies;
 mod client;
+mod crowd;
 mod namespace;
 mod refusals;
 mod requests;

@@ -16,8 +16,8 @@ use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
@@ -30,6 +30,8 @@ pub(crate) struct Upstream {
     pub(crate) connections: Arc<AtomicUsize>,
     /// What a slow answer waits for.
     pub(crate) go_on: Arc<Notify>,
+    /// Every byte that was to be echoed.
+    pub(crate) heard: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Upstream {
@@ -39,22 +41,24 @@ impl Upstream {
         let address = listener.local_addr().unwrap();
         let (connections, go_on) = (Arc::<AtomicUsize>::default(), Arc::new(Notify::new()));
         let acceptor = TlsAcceptor::from(Arc::new(server));
-        let (counted, waits) = (connections.clone(), go_on.clone());
+        let heard = Arc::<Mutex<Vec<u8>>>::default();
+        let (counted, waits, hears) = (connections.clone(), go_on.clone(), heard.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 counted.fetch_add(1, SeqCst);
-                let (acceptor, waits) = (acceptor.clone(), waits.clone());
+                stream.set_nodelay(true).ok();
+                let (acceptor, waits, hears) = (acceptor.clone(), waits.clone(), hears.clone());
                 tokio::spawn(async move {
                     if !tls {
-                        return serve(stream, waits).await;
+                        return serve(stream, waits, hears).await;
                     }
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        serve(stream, waits).await;
+                        serve(stream, waits, hears).await;
                     }
                 });
             }
         });
-        Self { address, root, root_pem, connections, go_on }
+        Self { address, root, root_pem, connections, go_on, heard }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -91,10 +95,11 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 async fn serve(
     io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     go_on: Arc<Notify>,
+    heard: Arc<Mutex<Vec<u8>>>,
 ) {
     let service = service_fn(move |request| {
-        let go_on = go_on.clone();
-        async move { Ok::<_, Infallible>(answer(request, go_on).await) }
+        let (go_on, heard) = (go_on.clone(), heard.clone());
+        async move { Ok::<_, Infallible>(answer(request, go_on, heard).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http2().enable_connect_protocol().max_frame_size(65_536);
@@ -136,7 +141,11 @@ fn streamed(frames: mpsc::Receiver<Frame<Bytes>>) -> Response<Body> {
     Response::new(StreamBody::new(frames).boxed_unsync())
 }
 
-async fn answer(request: Request<Incoming>, go_on: Arc<Notify>) -> Response<Body> {
+async fn answer(
+    request: Request<Incoming>,
+    go_on: Arc<Notify>,
+    heard: Arc<Mutex<Vec<u8>>>,
+) -> Response<Body> {
     let data = |text: &str| Frame::data(Bytes::copy_from_slice(text.as_bytes()));
     match request.uri().path() {
         "/gzip" => coded("gzip").await,
@@ -226,6 +235,7 @@ async fn answer(request: Request<Incoming>, go_on: Arc<Notify>) -> Response<Body
             let (sender, receiver) = mpsc::channel(1);
             tokio::spawn(async move {
                 while let Some(Ok(frame)) = body.frame().await {
+                    heard.lock().unwrap().extend_from_slice(frame.data_ref().map_or(&[], |data| data));
                     sender.send(frame).await.ok();
                 }
             });

@@ -20,6 +20,8 @@ pub(crate) const OTHER: &str = "other.example";
 pub(crate) const CANARY: &str = "canary";
 /// Longest body that is read before its head is finished, in bytes.
 pub(crate) const WANTED_BYTES_MAX: usize = 16;
+/// What ends an exchange when it is in a body.
+pub(crate) const FORBIDDEN: &str = "misused";
 pub(crate) const REDACTED: &str = "[REDACTED]";
 
 pub(crate) fn name(text: &str) -> Name {
@@ -184,6 +186,9 @@ impl Replace {
 
 impl Rewrite for Replace {
     fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
+        if chunk.windows(FORBIDDEN.len()).any(|text| text == FORBIDDEN.as_bytes()) {
+            return Err(Refused("a placeholder where it is not bound".to_owned()));
+        }
         self.held.extend_from_slice(chunk);
         let mut at = 0;
         while let Some(found) = self.held[at..].iter().position(|byte| *byte == self.from[0]) {
@@ -252,7 +257,16 @@ impl World {
         Self::with(way, vec![vec![Ipv4Addr::LOCALHOST.into()]], None).await
     }
 
+    /// The same, with bounds of its own.
+    pub(crate) async fn limited(way: Way, limits: Limits) -> Self {
+        Self::made(way, vec![vec![Ipv4Addr::LOCALHOST.into()]], None, limits).await
+    }
+
     pub(crate) async fn with(way: Way, answers: Vec<Vec<IpAddr>>, token: Option<&str>) -> Self {
+        Self::made(way, answers, token, Limits::default()).await
+    }
+
+    async fn made(way: Way, answers: Vec<Vec<IpAddr>>, token: Option<&str>, limits: Limits) -> Self {
         let tls = matches!(way, Way::Terminate | Way::Splice);
         let upstream = Upstream::start(tls).await;
         let gate = Arc::new(Gate::default());
@@ -262,7 +276,7 @@ impl World {
         roots.add(upstream.root.clone()).unwrap();
         let resolve = Arc::new(Answers::new(answers));
         let outside = Outside { roots, resolve: resolve.clone() };
-        let exit = Exit::new(gate.clone(), ca.clone(), outside, Limits::default()).unwrap();
+        let exit = Exit::new(gate.clone(), ca.clone(), outside, limits).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = listener.local_addr().unwrap();
         let running = egress::proxy(listener, &exit, token.map(Token::new));

@@ -76,6 +76,13 @@ fn is_standing_shell(shell: &Confinement) -> bool {
     *shell == Confinement::for_shell()
 }
 
+/// Models' APIs that everybody knows.
+const MODELS: [&str; 3] = ["api.anthropic.com", "api.openai.com", "generativelanguage.googleapis.com"];
+
+fn are_standing_models(models: &Vec<String>) -> bool {
+    models == &MODELS
+}
+
 /// Settings of the gate.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -102,6 +109,9 @@ pub struct Gate {
     /// Files with certificate authorities, in PEM, that upstream servers may have besides the system's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorities: Vec<PathBuf>,
+    /// Where the APIs of models are, written like places of `network`. What sandboxes send there is searched for every secret.
+    #[serde(skip_serializing_if = "are_standing_models")]
+    pub models: Vec<String>,
     /// Serve Claude Code hooks: its built-in tools are reviewed with the others, as server `claude`.
     pub claude_code: bool,
 }
@@ -119,6 +129,7 @@ impl Default for Gate {
             ask_open_seconds: 3_600,
             call_seconds_max: 600,
             authorities: Vec::new(),
+            models: MODELS.map(str::to_owned).to_vec(),
             claude_code: true,
         }
     }

@@ -50,6 +50,19 @@ impl From<&sandbox::Outcome> for Confined {
     }
 }
 
+/// What the programs of one sandbox sent to the APIs of models.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Context {
+    /// Requests, all of them searched.
+    pub requests: u64,
+    /// Bytes of heads and bodies that were searched.
+    pub bytes: u64,
+    /// The most secrets that were looked for at a time.
+    pub secrets: usize,
+    /// Requests, or parts of them, that held a value or could not be searched, and did not go out.
+    pub refused: u64,
+}
+
 /// What happened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -149,6 +162,7 @@ pub enum Body {
         bytes: usize,
         digest: String,
     },
+    Context(Context),
     Alert {
         rule: String,
         detail: String,

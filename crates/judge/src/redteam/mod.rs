@@ -10,7 +10,7 @@ use crate::flow::{Known, Provenance, Reach, Read, Trust};
 use crate::policy::{Decision, Policy};
 use crate::request::tree::Tree;
 use crate::request::{Facts, Principal, RawCall, normalize};
-use crate::tool::{EGRESS, Effect, Inventory, Tool, ToolName};
+use crate::tool::{EGRESS, Effect, Inventory, OWN, Tool, ToolName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use value::Side;
@@ -147,7 +147,9 @@ impl Target<'_> {
     fn untrusted_reader(&self) -> ToolName {
         let is_untrusted = |tool: &&Tool| tool.flow.result < Trust::Vouched;
         let by_read = |tool: &&Tool| {
-            tool.effect == Effect::Read && is_the_agents(tool) && !tool.name.tool.starts_with("mcp:")
+            // What the gate itself gives back is small and typed.
+            let is_a_servers = tool.name.server != OWN && !tool.name.tool.starts_with("mcp:");
+            tool.effect == Effect::Read && is_the_agents(tool) && is_a_servers
         };
         let found =
             self.inventory.tools().filter(by_read).filter(is_untrusted).min_by_key(|tool| tool.reach());

@@ -1,14 +1,17 @@
 //! A request's body on its way out: a placeholder in the one field that its binding names is replaced, a placeholder or
 //! a value anywhere else stops the body before its last byte has left. Bodies stream; only those with a bound field wait.
 
+mod coding;
 mod fill;
 mod scan;
 
+pub use coding::{Coding, Look, Unpacking, Unread};
+
 use super::Wallet;
-use super::used::{Field, Misuse, Used};
+use super::used::{Field, Misuse, Used, Why};
 use fill::{fill_form, fill_json};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
-use scan::{Decoder, FormScan, Needles};
+use http::header::{CONTENT_TYPE, HeaderMap};
+use scan::{EscapeScan, FormScan, Needles, Twice};
 use std::sync::Arc;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -23,9 +26,11 @@ pub struct BodyPass {
 
 enum Way {
     /// Looked through as it passes.
-    Stream { held: Zeroizing<Vec<u8>>, form: Option<FormScan> },
-    /// Compressed: looked through beside the stream.
-    Inflate { decoder: Decoder },
+    Stream { held: Zeroizing<Vec<u8>>, form: Option<FormScan>, escaped: EscapeScan },
+    /// Compressed: looked through beside the stream, and as it is, since what a decoder skips says something too.
+    Coded { raw: Twice, unpacking: Box<Unpacking<Twice>> },
+    /// In a coding that cannot be looked through.
+    Unread(String),
     /// Kept whole, because a field in it is to be filled.
     Field { body: Zeroizing<Vec<u8>>, fields: Vec<Field>, json: bool },
 }
@@ -45,19 +50,32 @@ impl Wallet {
         let json =
             kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"));
         let form = kind == "application/x-www-form-urlencoded";
-        let coding = text(CONTENT_ENCODING).unwrap_or_default().trim().to_ascii_lowercase();
-        let way = match coding.as_str() {
-            "gzip" | "x-gzip" => Way::Inflate { decoder: Decoder::gzip(needles.clone()) },
-            "deflate" => Way::Inflate { decoder: Decoder::zlib(needles.clone()) },
-            "" | "identity" if (json || form) && !used.fields.is_empty() => {
+        let coding = Coding::of(headers);
+        let way = match Unpacking::new(&coding, Twice::new(needles.clone())) {
+            Err(name) => Way::Unread(name),
+            Ok(unpacking) if coding != Coding::Plain => {
+                Way::Coded { raw: Twice::new(needles.clone()), unpacking: Box::new(unpacking) }
+            }
+            Ok(_) if (json || form) && !used.fields.is_empty() => {
                 Way::Field { body: Zeroizing::default(), fields: used.fields.clone(), json }
             }
-            // In a coding that is not known here a placeholder stays what it is, and is of no use to anybody.
-            _ => {
-                Way::Stream { held: Zeroizing::default(), form: form.then(|| FormScan::new(needles.clone())) }
-            }
+            Ok(_) => Way::streamed(&needles, form),
         };
         Some(BodyPass { needles, way })
+    }
+}
+
+impl Way {
+    fn streamed(needles: &Arc<Needles>, form: bool) -> Self {
+        let form = form.then(|| FormScan::new(needles.clone()));
+        Self::Stream { held: Zeroizing::default(), form, escaped: EscapeScan::new(needles.clone()) }
+    }
+}
+
+impl Look for Twice {
+    type Stop = Misuse;
+    fn look(&mut self, slice: &[u8]) -> Result<(), Misuse> {
+        self.push(slice)
     }
 }
 
@@ -68,21 +86,25 @@ impl BodyPass {
     /// When a placeholder or a value does not belong where it is; nothing more may be sent then.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Misuse> {
         match &mut self.way {
-            Way::Stream { held, form } => stream(&self.needles, held, form.as_mut(), chunk, out),
-            Way::Inflate { decoder } => {
-                decoder.push(chunk)?;
+            Way::Stream { held, form, escaped } => {
+                stream(&self.needles, held, form.as_mut(), escaped, chunk, out)
+            }
+            Way::Coded { raw, unpacking } => {
+                raw.push(chunk)?;
+                unpacking.push(chunk).or_else(|unread| stopped(&self.needles, unread))?;
                 out.extend_from_slice(chunk);
                 Ok(())
             }
+            Way::Unread(_) if chunk.is_empty() => Ok(()),
+            Way::Unread(coding) => self.needles.unread(Why::Coding(coding.clone())),
             Way::Field { body, .. } if body.len() + chunk.len() <= BODY_FIELD_BYTES_MAX => {
                 body.extend_from_slice(chunk);
                 Ok(())
             }
             // Too long for a field to be filled, so none may be in it.
             Way::Field { body, json, .. } => {
-                let form = (!*json).then(|| FormScan::new(self.needles.clone()));
-                let before = std::mem::take(body);
-                self.way = Way::Stream { held: Zeroizing::default(), form };
+                let (before, form) = (std::mem::take(body), !*json);
+                self.way = Way::streamed(&self.needles, form);
                 self.push(&before, out)?;
                 self.push(chunk, out)
             }
@@ -100,7 +122,10 @@ impl BodyPass {
                 held.clear();
                 Ok(())
             }
-            Way::Inflate { decoder } => decoder.finish(),
+            Way::Coded { unpacking, .. } => {
+                unpacking.finish().or_else(|unread| stopped(&self.needles, unread))
+            }
+            Way::Unread(_) => Ok(()),
             Way::Field { body, fields, json } => {
                 let body = std::mem::take(body);
                 let filled = if *json { fill_json(&body, fields)? } else { fill_form(&body, fields)? };
@@ -120,10 +145,19 @@ impl BodyPass {
     }
 }
 
+fn stopped(needles: &Needles, unread: Unread<Misuse>) -> Result<(), Misuse> {
+    match unread {
+        Unread::Stopped(misuse) => Err(misuse),
+        Unread::Malformed => needles.unread(Why::Undecodable),
+        Unread::TooLarge => needles.unread(Why::TooLarge),
+    }
+}
+
 fn stream(
     needles: &Needles,
     held: &mut Zeroizing<Vec<u8>>,
     form: Option<&mut FormScan>,
+    escaped: &mut EscapeScan,
     chunk: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), Misuse> {
@@ -131,6 +165,7 @@ fn stream(
         Some(form) => form.push(chunk)?,
         None => 0,
     };
+    let encoded = encoded.max(escaped.push(held, chunk)?);
     held.extend_from_slice(chunk);
     if let Some(misuse) = needles.find(held) {
         return Err(misuse);

@@ -1,7 +1,7 @@
-//! Looks for a text in others, written plainly, percent-encoded (also more than once) or in HTTP Basic's base64. It
-//! decides nothing.
+//! Looks for a text in others, written plainly, percent-encoded (also more than once), with the escapes of JSON or in HTTP
+//! Basic's base64. It decides nothing.
 
-use crate::encode::unpercent;
+use crate::encode::{unescape, unpercent};
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{alphabet, engine::DecodePaddingMode};
@@ -19,7 +19,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// `text` and what it is when percent encoding is undone, once, twice, …
+/// `text`, what it is without escapes, and what it is when percent encoding is undone, once, twice, …
 pub(super) struct Layers<'a>(Vec<Cow<'a, [u8]>>);
 
 impl<'a> Layers<'a> {
@@ -36,6 +36,9 @@ impl<'a> Layers<'a> {
                 }
                 _ => break,
             }
+        }
+        if text.contains(&b'\\') {
+            layers.push(Cow::Owned(unescape(text).0.to_vec()));
         }
         Self(layers)
     }

@@ -77,6 +77,8 @@ pub enum Why {
     TooLarge,
     /// The body says it is compressed, and is not.
     Undecodable,
+    /// The body is in this coding, which cannot be undone here.
+    Coding(String),
 }
 
 impl fmt::Display for Why {
@@ -89,6 +91,10 @@ impl fmt::Display for Why {
             Self::Unwritable => out.write_str("its value cannot be written there"),
             Self::Signature(why) => out.write_str(why),
             Self::TooLarge => out.write_str("the body is too large to be looked through"),
+            Self::Coding(name) => write!(
+                out,
+                "the body has the content coding `{name}`, which cannot be searched; send it plain, or as gzip, deflate, br or zstd"
+            ),
             Self::Undecodable => out.write_str("the body is not compressed the way it says"),
         }
     }

@@ -2,6 +2,7 @@
 //! for them, and what it cost is counted. Its receipt is closed whatever happens.
 
 use super::alerts::Alerts;
+use super::context::{Checked, Context, Search};
 use super::guarded::Guarded;
 use crate::receipt::Receipt;
 use crate::wire::record::Status;
@@ -82,6 +83,9 @@ pub(super) struct Passage {
     to: String,
     used: Option<Arc<Used>>,
     outgoing: Option<BodyPass>,
+    /// For what a model is to read.
+    checked: Option<Checked>,
+    search: Option<Search>,
     is_searched: bool,
     status: Status,
     refused: String,
@@ -104,6 +108,8 @@ impl Passage {
             to: String::new(),
             used: None,
             outgoing: None,
+            checked: None,
+            search: None,
             is_searched: false,
             status: Status::Ok,
             refused: String::new(),
@@ -121,12 +127,25 @@ impl Passage {
         to: Destination,
         mut head: Parts,
         body: Option<&[u8]>,
+        context: Option<&Arc<Context>>,
     ) -> Result<(Parts, Self), Refused> {
         drop(permit);
         self.to = format!("{}:{}", to.host(), to.port());
+        if let Some(context) = context {
+            // Before anything is put in.
+            let search = context.request(&self.to, &head);
+            self.search = Some(search.inspect_err(|refused| self.close(Status::Failed, &refused.0))?);
+        }
         match self.wallet.inject_with(&to, &mut head, body).await {
             Ok(used) => {
                 self.outgoing = self.wallet.body(&used, &head.headers);
+                if let Some(search) = &self.search {
+                    // A model may read what stands for a value; that is what it is for.
+                    let fills = self.outgoing.take().filter(|pass| !pass.keeps_length());
+                    let checked = search.body(&head.headers, fills);
+                    self.checked =
+                        Some(checked.inspect_err(|refused| self.close(Status::Failed, &refused.0))?);
+                }
                 self.used = Some(Arc::new(used));
                 // After the values were fetched: what was never held cannot come back.
                 self.is_searched = self.guarded.now()?.is_some();
@@ -149,6 +168,9 @@ impl Passage {
 
 impl Exchange for Passage {
     fn outgoing(&mut self) -> Option<Box<dyn Rewrite>> {
+        if let Some(checked) = self.checked.take() {
+            return Some(Box::new(checked));
+        }
         let pass = self.outgoing.take()?;
         Some(Box::new(Out { pass, to: self.to.clone(), alerts: self.alerts.clone() }))
     }
@@ -171,6 +193,9 @@ impl Exchange for Passage {
     }
 
     fn sent_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Refused> {
+        if let Some(search) = &self.search {
+            search.fields(trailers, "its trailer")?;
+        }
         self.wallet.outgoing_trailers(trailers).map_err(|misuse| misused(&self.alerts, &self.to, &misuse))
     }
 
@@ -195,6 +220,9 @@ impl Exchange for Passage {
         detail.push_str(&format!("{sent_bytes} bytes out, {received_bytes} bytes in"));
         if let Some(address) = address {
             detail.push_str(&format!(", at {address}"));
+        }
+        if self.search.is_some() {
+            detail.push_str(", searched for all secrets because a model reads it");
         }
         let ended = match (&failure, self.status) {
             (None, status) => status,

@@ -2,16 +2,19 @@
 //! before anything is resolved or dialled. Nothing is dialled here; the `egress` crate does that with leave.
 
 mod alerts;
+mod context;
 mod exchange;
 mod guarded;
 mod java;
 mod wayout;
 
+pub use egress::raise_open_files;
 pub use wayout::{Owner, WayOut};
 
 use crate::config::Confinement;
 use crate::config::reach::Destination;
 use crate::gate::Gate;
+use context::Context;
 use sandbox::{Network, Profile};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,6 +44,7 @@ const AUTHORITY_VARIABLES: [&str; 9] = [
 pub struct Prepared {
     exit: Arc<egress::Exit>,
     wallet: Arc<Wallet>,
+    context: Arc<Context>,
 }
 
 /// A way out in use. The sandbox has a network for as long as this is held, and not a moment longer.
@@ -49,12 +53,24 @@ pub struct Open {
     _running: egress::Running,
     _exit: Arc<egress::Exit>,
     wallet: Arc<Wallet>,
+    context: Arc<Context>,
 }
 
 impl Open {
     /// What stands in the sandbox for the secret `name`, where it has it.
     pub fn placeholder(&self, name: &SecretName) -> Option<String> {
         self.wallet.placeholder(name).map(str::to_owned)
+    }
+
+    /// What was sent to models so far, and searched; nothing when there was nothing.
+    pub fn context(&self) -> Option<crate::wire::record::Context> {
+        self.context.counted()
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.context.note();
     }
 }
 
@@ -80,10 +96,11 @@ impl Prepared {
         let ca = Arc::new(egress::Ca::new(&names).map_err(|error| error.to_string())?);
         trust(&ca, profile);
         let outside = egress::Outside { roots: gate.roots.clone(), resolve: Arc::new(egress::System) };
-        let way = WayOut::new(gate.clone(), owner, destinations, wallet.clone(), settings);
+        let way = WayOut::new(gate.clone(), owner, destinations, wallet.clone(), settings)?;
+        let context = way.context();
         let exit = egress::Exit::new(Arc::new(way), ca, outside, egress::Limits::default())
             .map_err(|error| error.to_string())?;
-        Ok(Some(Self { exit, wallet }))
+        Ok(Some(Self { exit, wallet, context }))
     }
 
     /// Takes over the sockets of the sandbox that stands now.
@@ -94,7 +111,7 @@ impl Prepared {
         let sockets =
             egress::Sockets { dns_udp: sockets.dns_udp, dns_tcp: sockets.dns_tcp, capture: sockets.capture };
         let running = egress::serve(sockets, &self.exit).map_err(|error| error.to_string())?;
-        Ok(Open { _running: running, _exit: self.exit, wallet: self.wallet })
+        Ok(Open { _running: running, _exit: self.exit, wallet: self.wallet, context: self.context })
     }
 }
 

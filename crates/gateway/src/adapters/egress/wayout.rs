@@ -2,6 +2,7 @@
 //! before it is given, and every no leaves a record or an alert.
 
 use super::alerts::Alerts;
+use super::context::Context;
 use super::exchange::{Budget, Passage};
 use super::guarded::Guarded;
 use crate::config::Confinement;
@@ -38,20 +39,30 @@ pub struct WayOut {
     budget: Arc<Budget>,
     alerts: Arc<Alerts>,
     guarded: Arc<Guarded>,
+    context: Arc<Context>,
 }
 
 impl WayOut {
+    /// # Errors
+    /// As [`Context::new`].
     pub(super) fn new(
         gate: Arc<Gate>,
         owner: Owner,
         destinations: Vec<Destination>,
         wallet: Arc<Wallet>,
         settings: &Confinement,
-    ) -> Self {
+    ) -> Result<Self, String> {
         let budget = Arc::new(Budget::new(settings.requests_per_minute, settings.network_mib));
         let alerts = Arc::new(Alerts::new(gate.clone(), owner.session.id(), &owner.from));
         let guarded = Arc::new(Guarded::new(gate.clone(), wallet.clone()));
-        Self { gate, owner, destinations, wallet, budget, alerts, guarded }
+        let context =
+            Context::new(&gate, owner.session.id(), &destinations, alerts.clone(), guarded.clone())?;
+        let context = Arc::new(context);
+        Ok(Self { gate, owner, destinations, wallet, budget, alerts, guarded, context })
+    }
+
+    pub(super) fn context(&self) -> Arc<Context> {
+        self.context.clone()
     }
 
     fn destination(&self, name: &Name, port: u16) -> Option<&Destination> {
@@ -88,7 +99,8 @@ impl WayOut {
             }
             What::Request { tls, head, body, .. } => {
                 let to = vault::Destination::new(name.as_str(), port, tls);
-                let (head, passage) = passage.dressed(permit, to, head, body.as_deref()).await?;
+                let context = self.context.is_model(&name, port).then_some(&self.context);
+                let (head, passage) = passage.dressed(permit, to, head, body.as_deref(), context).await?;
                 Ok(Admitted { head: Some(head), exchange: Box::new(passage) })
             }
         }
@@ -153,6 +165,9 @@ impl Authority for WayOut {
         if let Some(port) = port {
             place.push_str(&format!(":{port}"));
         }
-        self.alerts.raise("egress-refused", &format!("{place}: {why}"));
+        // Most reasons name the place by themselves.
+        let said = name.as_ref().is_some_and(|name| why.contains(name.as_str()));
+        let detail = if said { why.clone() } else { format!("{place}: {why}") };
+        self.alerts.raise("egress-refused", &detail);
     }
 }

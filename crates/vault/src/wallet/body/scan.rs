@@ -1,24 +1,17 @@
-//! Finds placeholders and values in a stream, as it is, as a form means it, or inflated. It keeps no more than what could
-//! be the beginning of a match, and changes nothing.
+//! Finds placeholders and values in a stream, as it is, as a form or JSON means it. It keeps no more than what could be the
+//! beginning of a match, and changes nothing.
 
 use super::super::Wallet;
 use super::super::find::Layers;
 use super::super::used::{Misuse, Why};
 use crate::binding::Mismatch;
-use crate::encode::{nibble, unpercent};
+use crate::encode::{nibble, unescape, unpercent};
 use crate::lease::Held;
 use crate::name::SecretName;
 use crate::placeholder::PLACEHOLDER_VALUE_BYTES_MIN;
-use flate2::write::{MultiGzDecoder, ZlibDecoder};
 use memchr::memmem;
-use std::io::Write as _;
 use std::sync::Arc;
 use zeroize::Zeroizing;
-
-/// How much a compressed body may inflate to, in bytes; deflate's own bound is about a thousandfold.
-const INFLATED_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
-/// How much is inflated between two looks, in bytes.
-const SLICE_BYTES: usize = 16 * 1024;
 
 /// What is looked for: each placeholder and each value of the wallet.
 pub(super) struct Needles {
@@ -90,6 +83,11 @@ impl Needles {
 
     pub(super) fn is_empty(&self) -> bool {
         self.texts.is_empty()
+    }
+
+    /// Whose misuse it is where no secret is meant in particular: the first one stands for all.
+    pub(super) fn unread(&self, why: Why) -> Result<(), Misuse> {
+        self.texts.first().map_or(Ok(()), |(name, _)| Err(misuse(name, why)))
     }
 
     pub(super) fn find(&self, text: &[u8]) -> Option<Misuse> {
@@ -194,104 +192,51 @@ impl FormScan {
     }
 }
 
-/// Where inflated bytes go: they are searched and forgotten.
-pub(super) struct Inflated {
+/// A text as its escapes mean it. It is looked through from its first escape on; before that it is what it is.
+pub(super) struct EscapeScan {
     scan: Scan,
-    began: bool,
-    total: u64,
-    found: Option<Misuse>,
+    is_begun: bool,
+    /// An escape cut off by the end of a chunk.
+    cut: Zeroizing<Vec<u8>>,
 }
 
-impl Inflated {
-    fn new(needles: Arc<Needles>) -> Self {
-        Self { scan: Scan::new(needles), began: false, total: 0, found: None }
+impl EscapeScan {
+    pub(super) fn new(needles: Arc<Needles>) -> Self {
+        Self { scan: Scan::new(needles), is_begun: false, cut: Zeroizing::default() }
     }
-}
 
-impl std::io::Write for Inflated {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.total += bytes.len() as u64;
-        for slice in bytes.chunks(SLICE_BYTES) {
-            if let Err(misuse) = self.scan.push(slice) {
-                self.found = Some(misuse);
-                return Err(std::io::ErrorKind::Other.into());
+    /// How many of the last bytes of the stream could encode the beginning of something looked for. `held` is what precedes
+    /// `chunk` and may be such a beginning, as it is.
+    pub(super) fn push(&mut self, held: &[u8], chunk: &[u8]) -> Result<usize, Misuse> {
+        if !self.is_begun {
+            if memchr::memchr(b'\\', chunk).is_none() {
+                return Ok(0);
             }
+            self.is_begun = true;
+            self.scan.tail.extend_from_slice(held);
         }
-        if self.total > INFLATED_BYTES_MAX {
-            Err(std::io::ErrorKind::FileTooLarge.into())
-        } else {
-            Ok(bytes.len())
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        let mut text = std::mem::take(&mut self.cut);
+        text.extend_from_slice(chunk);
+        let (plain, read) = unescape(&text);
+        self.cut.extend_from_slice(&text[read..]);
+        self.scan.push(&plain)?;
+        Ok(6 * self.scan.tail.len() + self.cut.len())
     }
 }
 
-pub(super) enum Decoder {
-    Gzip(Box<MultiGzDecoder<Inflated>>),
-    Zlib(Box<ZlibDecoder<Inflated>>),
+/// A stream that is only searched, as it is and as its escapes mean it.
+pub(super) struct Twice {
+    plain: Scan,
+    escaped: EscapeScan,
 }
 
-impl Decoder {
-    pub(super) fn gzip(needles: Arc<Needles>) -> Self {
-        Self::Gzip(Box::new(MultiGzDecoder::new(Inflated::new(needles))))
-    }
-
-    pub(super) fn zlib(needles: Arc<Needles>) -> Self {
-        Self::Zlib(Box::new(ZlibDecoder::new(Inflated::new(needles))))
+impl Twice {
+    pub(super) fn new(needles: Arc<Needles>) -> Self {
+        Self { plain: Scan::new(needles.clone()), escaped: EscapeScan::new(needles) }
     }
 
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), Misuse> {
-        if chunk.is_empty() {
-            return Ok(());
-        }
-        match self {
-            Self::Gzip(decoder) => decoder.get_mut().began = true,
-            Self::Zlib(decoder) => decoder.get_mut().began = true,
-        }
-        let done = match self {
-            Self::Gzip(decoder) => decoder.write_all(chunk).and_then(|()| decoder.flush()),
-            Self::Zlib(decoder) => decoder.write_all(chunk).and_then(|()| decoder.flush()),
-        };
-        self.outcome(done)
-    }
-
-    pub(super) fn finish(&mut self) -> Result<(), Misuse> {
-        if !self.began() {
-            return Ok(());
-        }
-        let done = match self {
-            Self::Gzip(decoder) => decoder.try_finish(),
-            Self::Zlib(decoder) => decoder.try_finish(),
-        };
-        self.outcome(done)
-    }
-
-    /// A body of no bytes at all is no compressed one, whatever its head says.
-    fn began(&self) -> bool {
-        match self {
-            Self::Gzip(decoder) => decoder.get_ref().began,
-            Self::Zlib(decoder) => decoder.get_ref().began,
-        }
-    }
-
-    fn outcome(&mut self, done: std::io::Result<()>) -> Result<(), Misuse> {
-        let sink = match self {
-            Self::Gzip(decoder) => decoder.get_mut(),
-            Self::Zlib(decoder) => decoder.get_mut(),
-        };
-        let Err(error) = done else { return Ok(()) };
-        if let Some(found) = sink.found.take() {
-            return Err(found);
-        }
-        let too_large = error.kind() == std::io::ErrorKind::FileTooLarge;
-        let why = if too_large { Why::TooLarge } else { Why::Undecodable };
-        // Whose secret it might be is not known; the first one stands for all.
-        match sink.scan.needles.texts.first() {
-            Some((name, _)) => Err(misuse(name, why)),
-            None => Ok(()),
-        }
+        self.escaped.push(&self.plain.tail, chunk)?;
+        self.plain.push(chunk)
     }
 }

@@ -113,6 +113,135 @@ async fn compressed_bodies_are_looked_into() {
     }
 }
 
+fn brotli(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    brotli::CompressorWriter::new(&mut out, 4_096, 5, 22).write_all(text).unwrap();
+    out
+}
+
+fn zstd(text: &[u8]) -> Vec<u8> {
+    zstd::stream::encode_all(text, 3).unwrap()
+}
+
+#[tokio::test]
+async fn brotli_and_zstd_are_looked_into_and_what_nobody_can_read_is_refused() {
+    let Bench { wallet, _scratch, .. } = bench(VALUE, vec![bearer()]).await;
+    let placeholder = wallet.placeholder(&name("token")).unwrap().to_owned();
+    let bad = format!("{}{placeholder} and more", "padding ".repeat(5_000));
+    let good = bad.replace(&placeholder, "ghp_something-else");
+    let place = Some(Why::Mismatch(Mismatch::Place));
+    let skipped = |text: &str| {
+        let length = u32::try_from(text.len()).unwrap().to_le_bytes();
+        [&[0x50, 0x2a, 0x4d, 0x18], &length[..], text.as_bytes(), &zstd(b"harmless")].concat()
+    };
+    let wide = {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(24).unwrap();
+        encoder.write_all(&[7; 100]).unwrap();
+        encoder.finish().unwrap()
+    };
+    for (coding, body, outcome) in [
+        ("br", brotli(good.as_bytes()), None),
+        ("br", brotli(bad.as_bytes()), place.clone()),
+        ("br", brotli(VALUE.as_bytes()), Some(Why::Value)),
+        ("br", brotli(good.as_bytes())[..20].to_vec(), Some(Why::Undecodable)),
+        ("br", b"\xff\xffno brotli".to_vec(), Some(Why::Undecodable)),
+        ("br", Vec::new(), None),
+        ("zstd", zstd(good.as_bytes()), None),
+        ("ZSTD", zstd(bad.as_bytes()), place.clone()),
+        ("zstd", [zstd(b"first frame"), zstd(VALUE.as_bytes())].concat(), Some(Why::Value)),
+        ("zstd", skipped("comment"), None),
+        ("zstd", skipped(VALUE), Some(Why::Value)),
+        ("zstd", zstd(good.as_bytes())[..20].to_vec(), Some(Why::Undecodable)),
+        ("zstd", wide, Some(Why::Undecodable)),
+        ("zstd", b"no zstd".to_vec(), Some(Why::Undecodable)),
+        ("identity", good.clone().into_bytes(), None),
+        ("aws-chunked", good.clone().into_bytes(), None),
+        ("aws-chunked", bad.clone().into_bytes(), place.clone()),
+        ("aws-chunked, gzip", gzip(bad.as_bytes()), place.clone()),
+        ("compress", good.clone().into_bytes(), Some(Why::Coding("compress".into()))),
+        ("compress", Vec::new(), None),
+        ("gzip, br", gzip(b"any"), Some(Why::Coding("more than one".into()))),
+    ] {
+        for size in [1, 7, body.len().max(1)] {
+            let chunks: Vec<&[u8]> = body.chunks(size).collect();
+            let (out, found) = run(pass(&wallet, &[("content-encoding", coding)]).await, &chunks);
+            assert_eq!(found, outcome, "{coding} by {size}");
+            if outcome.is_none() {
+                assert_eq!(out, body);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bomb_is_read_in_slices_and_a_long_body_is_read_whole() {
+    let Bench { wallet, _scratch, .. } = bench(VALUE, vec![bearer()]).await;
+    let zeros = vec![b'0'; 64 << 20];
+    let ends_badly = [&zeros[..], VALUE.as_bytes()].concat();
+    for (coding, harmless, harmful) in [
+        ("br", brotli(&zeros), brotli(&ends_badly)),
+        ("zstd", zstd(&zeros), zstd(&ends_badly)),
+        ("gzip", gzip(&zeros), gzip(&ends_badly)),
+    ] {
+        for (body, outcome) in [(harmless, None), (harmful, Some(Why::Value))] {
+            let (_, found) = run(pass(&wallet, &[("content-encoding", coding)]).await, &[&body]);
+            assert_eq!(found, outcome, "{coding}: {} bytes", body.len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn escapes_hide_nothing() {
+    let Bench { wallet, _scratch, .. } = bench(VALUE, vec![bearer()]).await;
+    let placeholder = wallet.placeholder(&name("token")).unwrap().to_owned();
+    let units = |text: &str| text.bytes().map(|byte| format!("\\u{byte:04x}")).collect::<String>();
+    let json = ("content-type", "application/json");
+    for (needle, why) in [(placeholder.as_str(), Why::Mismatch(Mismatch::Place)), (VALUE, Why::Value)] {
+        let (one, rest) = needle.split_at(5);
+        let all = units(needle);
+        let last = format!("{}{}", &needle[..needle.len() - 1], units(&needle[needle.len() - 1..]));
+        let later = format!("{one}{}{}", units(&rest[..1]), &rest[1..]);
+        for (said, near) in [
+            (all.as_str(), all[..all.len() - 1].to_owned()),
+            (&last, format!("{}!", &last[..last.len() - 6])),
+            (&later, later.replacen("\\u", "\\\\u", 1)),
+        ] {
+            let text = format!(r#"{{"a":"\n ghp_","b":"{said}"}}"#);
+            let close = format!(r#"{{"a":"\n ghp_","b":"{near}"}}"#);
+            for size in (1..14).chain([text.len()]) {
+                for kind in [json, ("content-type", "text/plain")] {
+                    let chunks: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+                    let (out, found) = run(pass(&wallet, &[kind]).await, &chunks);
+                    assert_eq!(found, Some(why.clone()), "{text} by {size}");
+                    assert!(
+                        out.len() <= text.find(said).unwrap(),
+                        "nothing of it has left: {text} by {size}"
+                    );
+                    let chunks: Vec<&[u8]> = close.as_bytes().chunks(size).collect();
+                    let (out, found) = run(pass(&wallet, &[kind]).await, &chunks);
+                    assert_eq!((out.as_slice(), found), (close.as_bytes(), None), "{close} by {size}");
+                }
+            }
+            let coded = [json, ("content-encoding", "br")];
+            let (_, found) = run(pass(&wallet, &coded).await, &[&brotli(text.as_bytes())]);
+            assert_eq!(found, Some(why.clone()), "{text}, packed");
+            let (_, found) = run(pass(&wallet, &coded).await, &[&brotli(close.as_bytes())]);
+            assert_eq!(found, None, "{close}, packed");
+        }
+    }
+    // Beside a field that is filled as well.
+    let field = bound(Place::BodyField { field: "password".into() });
+    let Bench { wallet, _scratch, .. } = bench(VALUE, vec![field]).await;
+    let placeholder = wallet.placeholder(&name("token")).unwrap().to_owned();
+    for (copy, is_stopped) in [(units("ghp_other"), false), (units(&placeholder), true), (units(VALUE), true)]
+    {
+        let body = format!(r#"{{"password":"{placeholder}","copy":"{copy}"}}"#);
+        let (out, found) = run(pass(&wallet, &[json]).await, &[body.as_bytes()]);
+        assert_eq!((found.is_some(), out.is_empty()), (is_stopped, is_stopped), "{copy}");
+    }
+}
+
 #[tokio::test]
 async fn a_bound_field_is_filled_and_no_other() {
     let field = bound(Place::BodyField { field: "auth.password".into() });
