@@ -7,6 +7,8 @@ It never trusts what the gate says it did: the work folder and the requests the 
 Needs the realclients harness (../shared/tools/realclients, or BAILIWICK_REALCLIENTS); without it every check is
 skipped by name. Ends with `N passed, N failed`. KEEP=1 leaves the runs' folders behind.
 """
+import base64
+import contextlib
 import json
 import os
 import shlex
@@ -24,14 +26,17 @@ HOOK_SECONDS_MAX = 30
 REASON = "not on a Friday, says the approver"
 POLICY = {"00-claude.cedar": """
 permit(principal, action == Action::"claude/Bash", resource)
-  when { ["echo", "cat", "cd", "pwd", "env", "false"].contains(context.args.command.program) && !context.args.command.opaque };
+  when { ["echo", "cat", "cd", "pwd", "env", "false", "base64"].contains(context.args.command.program) && !context.args.command.opaque };
 permit(principal, action == Action::"claude/Bash", resource)
   when { context.approved && context.args.command.program == "touch" };
 permit(principal, action == Action::"claude/Read", resource);
+permit(principal, action == Action::"claude/Edit", resource) when { context.args.file_path.zone == "workspace" };
+permit(principal, action == Action::"claude/Write", resource) when { context.args.file_path.name == "kept.env" };
 """, "10-gwtest.cedar": """
 permit(principal, action == Action::"gwtest/echo", resource) when { context.args.message == "hi" };
 permit(principal, action == Action::"gwtest/drop", resource) when { context.flow.prompt && context.flow.fits };
 """}
+VAULTED = "correct-horse-battery-staple-9"
 CHECKS = []
 
 
@@ -44,7 +49,7 @@ class Bench:
     """One running gate and the means to run Claude Code under it."""
 
     def __init__(self, g, harness, out):
-        self.g, self.h, self.out = g, harness, out
+        self.g, self.h, self.out, self.vaulted = g, harness, out, VAULTED
         self.settings = json.loads(g.run("hook", "settings").stdout)
         self.mcp = {"bailiwick": {"command": g.bin, "args": ["mcp"], "env": self.where()}}
 
@@ -55,6 +60,28 @@ class Bench:
         k.setdefault("files", {"hello.txt": "hello\n"})
         return self.h.run(self.out, name, [[c] for c in calls], settings or self.settings, mcp=self.mcp, env=self.where(),
                           args=("--allowedTools", "mcp__bailiwick"), **k)
+
+    @contextlib.contextmanager
+    def handles(self):
+        """The fake model writes the first handle it was shown where its script says "${HANDLE}"."""
+        here, folder = self.h.HERE, tempfile.mkdtemp(prefix="bailiwick-model-")
+        try:
+            copy = os.path.join(folder, "realclients")
+            shutil.copytree(here, copy)
+            path = os.path.join(copy, "fake_anthropic.py")
+            os.chmod(copy, 0o755)
+            os.chmod(path, 0o755)
+            text = open(path, encoding="utf-8").read()
+            fill = ("found = re.search(r'BW-[a-z][a-z-]*-[a-z2-7]{12}-WB', json.dumps(body['messages']))\n        "
+                    "return json.loads(json.dumps(turns[done]).replace('${HANDLE}', found.group() if found else 'none'))")
+            assert text.count("return turns[done]") == 1, "the fake model has changed"
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text.replace("return turns[done]", fill))
+            self.h.HERE = copy
+            yield
+        finally:
+            self.h.HERE = here
+            shutil.rmtree(folder, ignore_errors=True)
 
     def echo(self, message):
         return self.h.call("bailiwick", "gwtest__echo", message=message)
@@ -207,6 +234,49 @@ def permitted_commands_run_behind_the_wall(b):
 
 
 @check
+def a_file_with_secrets_is_read_edited_and_written_and_none_is_ever_seen(b):
+    token, vaulted = "gh" + "p_" + "aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vWxYzQ", b.vaulted
+    head = "# caf\u00e9 \"quoted\" \\ and\ttabs\r\n"
+    text = head + "MODE=dev\nTOKEN=%s\nEND=1\n" % token
+    other = "MODE=dev\nHORSE=%s\nEND=1\n" % vaulted
+    path = "${WORK}/kept.env"
+
+    def edit(old, new, path=path):
+        return {"tool": "Edit", "input": {"file_path": path, "old_string": old, "new_string": new}}
+
+    # What the model writes is made of what it was shown: "${HANDLE}" is the first handle in its conversation.
+    with b.handles():
+        r = b.run("kept", {"tool": "Read", "input": {"file_path": path}},
+                  edit("MODE=dev", "MODE=live"),
+                  edit("END=1", "AGAIN=${HANDLE}"),
+                  edit("TOKEN=${HANDLE}", "TOKEN=${HANDLE} # seen"),
+                  {"tool": "Write", "input": {"file_path": path, "content": head + "MODE=late\nTOKEN=${HANDLE}\n"}},
+                  b.h.bash("cat kept.env; cat other.env >&2; false"),
+                  b.h.bash("cat kept.env | base64 -w0"),
+                  {"tool": "Read", "input": {"file_path": "${WORK}/other.env"}},
+                  edit("MODE=dev", "TOKEN=${HANDLE}", "${WORK}/other.env"),
+                  edit("MODE=dev", "MODE=live", "${WORK}/other.env"),
+                  files={"kept.env": text, "other.env": other})
+    read = lambda name: open(os.path.join(r.dir, "work", name), encoding="utf-8", newline="").read()
+    assert len(r.tools) == 10, r.tools
+    told = [t[2] for t in r.tools]
+    assert [t[1] for t in r.tools] == [False, False, False, True, False, True, False, False, True, False], r.tools
+    assert "TOKEN=BW-github-token-" in told[0] and "old_string" not in told[3].split("String:")[0], told
+    assert read("kept.env") == head + "MODE=late\nTOKEN=%s\n" % token, read("kept.env")
+    assert read("other.env") == other.replace("dev", "live"), read("other.env")
+    assert "BW-HIDDEN-horse-WB" in told[5] and "BW-HIDDEN" in told[6] and "BW-HIDDEN-horse-WB" in told[7] and "goes back only into a file" in told[8], told
+    sent = json.dumps([a["body"] for a in r.api], ensure_ascii=False)
+    for secret in (token, vaulted, base64.b64encode(text.encode()).decode()[40:80]):
+        assert secret not in sent, "the model was sent a secret: %s" % sent[max(0, sent.find(secret) - 300):][:400]
+    # Nor does what the client keeps, but for its note of what this very hook told it to write.
+    for folder, _, names in os.walk(os.path.join(r.dir, "home")):
+        for name in names:
+            for line in open(os.path.join(folder, name), "rb"):
+                assert vaulted.encode() not in line, "%s holds a value of the vault" % name
+                assert token.encode() not in line or b'"hookEvent":"PreToolUse"' in line, "%s holds a secret" % name
+
+
+@check
 def another_hooks_rewrite_is_caught(b):
     settings = json.loads(json.dumps(b.settings))
     swap = {"hookSpecificOutput": {"hookEventName": "PreToolUse", "permissionDecision": "allow",
@@ -283,6 +353,14 @@ def after_kill_9_every_later_call_is_denied(b):
     assert denies(b, json.dumps(call).encode())
 
 
+class Guarding(gate.Gate):
+    """A gate whose vault holds something."""
+
+    def prepare(self):
+        super().prepare()
+        self.run("secret", "set", "horse", stdin=VAULTED)
+
+
 def main():
     only = set(sys.argv[1:])
     chosen = [f for f in CHECKS if not only or f.__name__ in only]
@@ -298,7 +376,7 @@ def main():
     import harness
     tally = gate.Tally()
     command = shlex.join([peers["MCP_PY"], "-B", os.path.join(real, "mcp_server.py"), "stdio"])
-    with gate.Gate({"gwtest": command}, POLICY, only_ours=True) as g:
+    with Guarding({"gwtest": command}, POLICY, only_ours=True) as g:
         # The client works in the project, like its user would.
         out = os.path.join(g.project, "runs")
         os.makedirs(out)

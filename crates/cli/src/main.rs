@@ -15,6 +15,7 @@ mod redact;
 mod redteam;
 mod relay;
 mod sandbox;
+mod scan;
 mod secret;
 mod serve;
 mod terminal;
@@ -75,6 +76,11 @@ enum Command {
     Redact(redact::Args),
     /// Ask a reader without tools about standard input, and get only an answer that fits a schema
     Quarantine(quarantine::Args),
+    /// Look for secrets in what was written down
+    Scan {
+        #[command(subcommand)]
+        action: scan::Action,
+    },
     /// Keep secrets that no agent ever sees
     Secret {
         #[command(subcommand)]
@@ -197,6 +203,7 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         Command::Redteam(args) => redteam::run(&place()?, &args),
         Command::Quarantine(args) => quarantine::run(&place()?, args),
         Command::Redact(args) => redact::run(line.dir.as_deref(), line.state.as_deref(), &args),
+        Command::Scan { action } => scan::run(line.dir.as_deref(), line.state.as_deref(), &action),
         Command::Secret { action } => secret::run(line.dir.as_deref(), line.state.as_deref(), action),
         Command::Login(args) => login::sign_in(&place()?, &args),
         Command::Logout { server } => login::sign_out(&place()?, &server),

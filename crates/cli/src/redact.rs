@@ -41,14 +41,14 @@ pub(crate) struct Args {
     no_vault: bool,
 }
 
-fn personal(kinds: &str) -> Result<Personal, String> {
+pub(crate) fn personal(kinds: &str) -> Result<Personal, String> {
     kinds.split(',').map(str::trim).try_fold(Personal::NONE, |all, name| {
         let kind = Personal::named(name).ok_or_else(|| format!("`{name}` is no kind of personal data"))?;
         Ok(all.and(kind))
     })
 }
 
-fn confidence(word: &str) -> Result<Confidence, String> {
+pub(crate) fn confidence(word: &str) -> Result<Confidence, String> {
     let all = [Confidence::Possible, Confidence::Likely, Confidence::Certain];
     let found = all.into_iter().find(|confidence| confidence.word() == word);
     found.ok_or_else(|| format!("`{word}` is none of possible, likely, certain"))
@@ -105,7 +105,7 @@ pub(crate) fn run(dir: Option<&Path>, state: Option<&Path>, args: &Args) -> anyh
 
 /// Where lines begin, as far as somebody may still ask.
 #[derive(Default)]
-struct Lines {
+pub(crate) struct Lines {
     read: u64,
     /// The number of lines before the first start below.
     passed: u64,
@@ -113,14 +113,14 @@ struct Lines {
 }
 
 impl Lines {
-    fn read(&mut self, chunk: &[u8]) {
+    pub(crate) fn read(&mut self, chunk: &[u8]) {
         let ends = chunk.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         self.starts.extend(ends.map(|(at, _)| self.read + at as u64 + 1));
         self.read += chunk.len() as u64;
     }
 
     /// The line and column of a byte, both from 1; findings come in order.
-    fn place(&mut self, at: u64) -> (u64, u64) {
+    pub(crate) fn place(&mut self, at: u64) -> (u64, u64) {
         while self.starts.get(1).is_some_and(|next| *next <= at) {
             self.starts.pop_front();
             self.passed += 1;
@@ -166,7 +166,7 @@ fn summary(stream: &Stream) -> String {
     }
 }
 
-fn rules(path: &Path) -> anyhow::Result<Vec<Rule>> {
+pub(crate) fn rules(path: &Path) -> anyhow::Result<Vec<Rule>> {
     let shown = || path.display().to_string();
     let mut text = String::new();
     let file = std::fs::File::open(path).with_context(shown)?;
@@ -179,7 +179,7 @@ fn rules(path: &Path) -> anyhow::Result<Vec<Rule>> {
 }
 
 /// Every version of every secret in the store, if there is one.
-fn known(dir: Option<&Path>, state: Option<&Path>) -> anyhow::Result<Known> {
+pub(crate) fn known(dir: Option<&Path>, state: Option<&Path>) -> anyhow::Result<Known> {
     let (folder, _) = crate::secret::folder(dir, state)?;
     let mut values: Vec<(String, Zeroizing<Vec<u8>>)> = Vec::new();
     if folder.join("secrets.vault").exists() {

@@ -10,10 +10,11 @@ use gateway::wire::frame::Object;
 use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long the gate may take to answer an event that never waits for a person, in seconds.
@@ -184,11 +185,7 @@ pub(crate) fn hook(dir: Option<&Path>, state: Option<&Path>) -> anyhow::Result<O
         Ok(Err(error)) => format!("{error:#}"),
         Err(_) => "the hook failed inside".to_owned(),
     };
-    let name = Object::parse(event.as_bytes())
-        .ok()
-        .and_then(|event| event.text("hook_event_name"))
-        .unwrap_or_default();
-    terminal::say(&verdict::fail_closed(&name, &failure).to_string());
+    terminal::say(&verdict::unanswered(&event, &failure).to_string());
     Ok(Outcome::Done)
 }
 
@@ -251,6 +248,29 @@ pub(crate) fn hand_over(
         Reply::Error(why) => anyhow::bail!(why),
     }
     Ok(stream)
+}
+
+/// A pipe for what the command `call` prints, and who brings it to `to` as far as it may be shown: true once all of it arrived.
+pub(crate) fn shown(place: &Place, call: &str, to: OwnedFd) -> anyhow::Result<(OwnedFd, JoinHandle<bool>)> {
+    let stream = connect(place, &Opening::Control(Control::Shown(call.to_owned())))?;
+    let mut from_gate = BufReader::new(stream.try_clone()?);
+    let mut line = String::new();
+    (&mut from_gate).take(CONTROL_BYTES_MAX as u64).read_line(&mut line)?;
+    if let Reply::Error(why) = serde_json::from_str(&line).context("the gate ended before it answered")? {
+        anyhow::bail!(why);
+    }
+    let (mut reader, writer) = std::io::pipe()?;
+    let carried = std::thread::spawn(move || {
+        let whole = std::io::copy(&mut reader, &mut &stream).is_ok();
+        whole && stream.shutdown(std::net::Shutdown::Write).is_ok()
+    });
+    let arrives = std::thread::spawn(move || {
+        let mut to = std::fs::File::from(to);
+        // A client that reads no more is no fault of the gate's.
+        let back = std::io::copy(&mut from_gate, &mut to);
+        carried.join().unwrap_or(false) && back.is_ok()
+    });
+    Ok((writer.into(), arrives))
 }
 
 /// Asks the running gate one thing.

@@ -12,10 +12,12 @@ use gateway::config::reach::Place as Named;
 use gateway::config::{Place, place};
 use gateway::wire::control::Control;
 use gateway::wire::record::Confined;
+use sandbox::native::Standard;
 use sandbox::overlay::{Allow, Applied, Kind, Node, Overlay, Selection, shown};
 use sandbox::warden::{self, Order};
 use sandbox::{Layer, RunError, Sandbox};
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -414,10 +416,22 @@ pub(crate) fn shell(gate: &Place, call: &str) -> anyhow::Result<Outcome> {
     let order = relay::ask(gate, Control::Fetch(call.to_owned()))?;
     let order: Order = serde_json::from_value(order).context("the gate's order cannot be read")?;
     let ran = order.start().map_err(anyhow::Error::from).and_then(|mut sandbox| {
+        // What it prints is searched by the gate before the client has it; without a gate there is nothing to print to.
+        let (output, shown) = relay::shown(gate, call, std::io::stdout().as_fd().try_clone_to_owned()?)?;
+        let (error, shown_error) = relay::shown(gate, call, std::io::stderr().as_fd().try_clone_to_owned()?)?;
+        let standard = Standard::new(std::io::stdin().as_fd().try_clone_to_owned()?, output, error);
         // The command has its network for as long as this connection stands; here its sockets are only passed on.
         let _network =
             sandbox.take_sockets().map(|sockets| relay::hand_over(gate, call, &sockets)).transpose()?;
-        Ok(sandbox.run(&order.command, None))
+        let ran = sandbox.run_on(standard, &order.command, None);
+        for shown in [shown, shown_error] {
+            if !shown.join().unwrap_or(false) {
+                terminal::complain(
+                    "bailiwick: the gate ended; what the command printed after that was withheld",
+                );
+            }
+        }
+        Ok(ran)
     });
     let outcome = match ran? {
         Ok(outcome) => outcome,

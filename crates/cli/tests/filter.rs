@@ -95,6 +95,80 @@ fn what_is_taken_out_of_results_goes_back_only_where_it_may() {
 }
 
 #[test]
+fn a_value_of_the_vault_is_found_in_parts() {
+    const VALUE: &str = "correct-horse-battery-staple-9";
+    let project = project();
+    configure(&project, "");
+    assert_eq!(project.run_with(&["secret", "set", "horse"], VALUE.as_bytes()).code, 0);
+    std::fs::write(project.path().join("whole"), VALUE).unwrap();
+    let gate = Gate::start(&project);
+    let mut client = Client::connect_to(&project, &["desk"]);
+    let both = client.call("halves", json!({}));
+    assert_eq!(both["result"]["structuredContent"]["second"], "", "its other half went as well: {both}");
+    // One by one: the first half is nothing yet, the second makes it a value.
+    let first = client.call("halves", json!({ "text": "first" }));
+    assert_eq!(first["result"]["structuredContent"]["part"], VALUE[..12], "{first}");
+    let second = client.call("halves", json!({ "text": "second" }));
+    assert_eq!(second["result"]["structuredContent"]["part"], "BW-HIDDEN-horse-WB", "{second}");
+    drop(client);
+    drop(gate);
+    let journal = Value::from(project.journal()).to_string();
+    assert_eq!(journal.matches("taken out of it: the value of horse").count(), 2, "{journal}");
+}
+
+#[test]
+fn everything_a_server_says_is_searched_and_not_only_its_results() {
+    let project = project();
+    configure(&project, "[filter]\npersonal = [\"email\"]\n");
+    let mut command = project.bailiwick();
+    command.env("BAILIWICK_LOG", "info");
+    let gate = Gate::start_by(&project, command);
+    let mut client = Client::connect_to(&project, &["desk"]);
+    let token = format!("gh{}", "p_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vWxYzQ");
+    let mut heard = Vec::new();
+    let meta = json!({ "name": "loud", "arguments": {}, "_meta": { "progressToken": "p1" } });
+    let id = client.begin("tools/call", meta);
+    loop {
+        let message = client.receive().expect("a message");
+        let is_answer = message["id"] == json!(id);
+        heard.push(message);
+        if is_answer {
+            break;
+        }
+    }
+    let kinds: Vec<&str> = heard.iter().filter_map(|message| message["method"].as_str()).collect();
+    for kind in ["notifications/message", "notifications/progress", "notifications/strange"] {
+        assert!(kinds.contains(&kind), "{heard:?}");
+    }
+    let progress = heard.iter().find(|message| message["method"] == "notifications/progress").unwrap();
+    assert_eq!(progress["params"]["progressToken"], "p1", "{progress}");
+    heard.push(client.request("tools/list", json!({})));
+    let prompts = client.request("prompts/list", json!({}));
+    assert_eq!(
+        prompts["result"]["nextCursor"],
+        json!(token),
+        "where a list goes on is the server's own word"
+    );
+    heard.push(prompts["result"]["prompts"].clone());
+    heard.push(client.request("resources/list", json!({})));
+    heard.push(client.request("prompts/get", json!({ "name": "hello" })));
+    heard.push(client.request("resources/read", json!({ "uri": "desk:key" })));
+    let handle = handle(&words(&client.call("read", json!({}))), "github-token").to_owned();
+    for message in &heard {
+        let message = message.to_string();
+        assert!(!message.contains(&token) && !message.contains(EMAIL), "{message}");
+    }
+    for (number, message) in
+        heard.iter().enumerate().filter(|(_, message)| message["result"]["content"].is_null())
+    {
+        assert!(message.to_string().contains(&handle), "{number}: {message}");
+    }
+    drop(client);
+    let log = gate.log();
+    assert!(log.contains("loud: Ann wrote") && !log.contains(&token) && !log.contains(EMAIL), "{log}");
+}
+
+#[test]
 fn the_filter_does_what_its_settings_say() {
     let project = project();
     for (filter, hidden, shown) in [

@@ -74,3 +74,30 @@ fn own_rules_count_when_their_examples_hold() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("which it must not"));
     assert_eq!(redact(&["--personal", "shoe-size"], TEXT).status.code(), Some(2));
 }
+
+#[test]
+fn logs_are_scanned_file_by_file_and_nothing_of_what_is_found_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    std::fs::create_dir_all(logs.join("old")).unwrap();
+    let token = format!("gh{}", "p_aB3dE5fG7hI9jK1lM2nO4pQ6rS8tU0vWxYzQ");
+    std::fs::write(logs.join("a.log"), format!("one\ntwo {token}\nthree ann@example.org\n")).unwrap();
+    std::fs::write(logs.join("old/b.log"), "nothing here\n").unwrap();
+    std::os::unix::fs::symlink(logs.join("a.log"), logs.join("old/again.log")).unwrap();
+    let scan = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bailiwick"));
+        command.args(["--state".as_ref(), folder.path().as_os_str()]).args(["scan", "logs"]);
+        command.args(args).current_dir(folder.path()).output().unwrap()
+    };
+    let found = scan(&["logs"]);
+    assert_eq!(found.status.code(), Some(1), "{found:?}");
+    assert_eq!(out(&found), "logs/a.log:2:5: secret (github-token), 40 bytes, likely\n");
+    let told = String::from_utf8_lossy(&found.stderr);
+    assert!(told.contains("1 found in 2 files") && !told.contains(&token), "{told}");
+    let json = scan(&["--json", "--personal", "all", "logs/a.log"]);
+    let told: Vec<Value> = out(&json).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((told.len(), &told[1]["kind"], &told[1]["line"]), (2, &"email".into(), &3.into()), "{told:?}");
+    assert!(!out(&json).contains(&token) && !out(&json).contains("ann@"));
+    assert_eq!(scan(&["logs/old"]).status.code(), Some(0));
+    assert_eq!(scan(&["logs/none"]).status.code(), Some(2), "what is not there was not read");
+}

@@ -8,9 +8,13 @@ use crate::wire::control::Approval;
 use crate::wire::record::Body;
 use judge::approval::{Event, Grant};
 use judge::permit::Pending;
+use judge::request::Request;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// Addresses named in a question, entries.
+const LEAKS_SHOWN_MAX: usize = 8;
 
 /// Why there is no grant.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +59,16 @@ pub struct Approvers {
     open_seconds: i64,
 }
 
+/// Addresses in the call that seem to carry data out, in words.
+fn carried(request: &Request) -> String {
+    let mut said = String::new();
+    for leak in request.leaks().iter().take(LEAKS_SHOWN_MAX) {
+        let (offer, carrier) = (leak.offer.word(), leak.carrier.word());
+        said.push_str(&format!("; it may carry data out to {} ({offer}, in its {carrier})", leak.host));
+    }
+    said
+}
+
 impl Approvers {
     /// Approvals in `store`, recorded in `history`; a call waits for `wait`, a question stays open for `open_seconds`.
     pub fn new(store: Arc<Store>, history: Arc<History>, wait: Duration, open_seconds: i64) -> Self {
@@ -89,7 +103,7 @@ impl Approvers {
             tool: request.tool().name.to_string(),
             cwd: request.cwd().to_string(),
             arguments: serde_json::from_str(&request.arguments().canonical()).unwrap_or_default(),
-            why: verdict.to_string(),
+            why: format!("{verdict}{}", carried(request)),
             request_digest: request.digest().to_owned(),
             policy_digest: verdict.policy_digest().to_owned(),
             asked_at: now,

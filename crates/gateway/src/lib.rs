@@ -23,3 +23,4 @@ pub mod session;
 pub mod solo;
 pub mod store;
 pub mod wire;
+mod written;

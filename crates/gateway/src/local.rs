@@ -2,7 +2,7 @@
 //! A process of another user is turned away before it has said a word.
 
 use crate::adapters::egress::Prepared;
-use crate::adapters::hook::Hooks;
+use crate::adapters::hook::{Hooks, Shown};
 use crate::adapters::mcp::{downstream::Endpoint, stdio};
 use crate::facts::Scene;
 use crate::gate::Gate;
@@ -19,9 +19,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::io::{AsyncWriteExt, BufReader, Interest};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
+
+/// How long a command may print nothing until the line it ended is shown.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Binds the socket at `path`, replacing one that nobody answers at.
 ///
@@ -55,7 +59,7 @@ pub async fn serve(gate: Arc<Gate>, listener: UnixListener, url: String) {
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!("a local connection could not be accepted: {error}");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
@@ -92,6 +96,15 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, url: String, stream: Uni
                 }
             };
         }
+        Ok(Opening::Control(Control::Shown(call))) => {
+            return match hooks.shown(&call) {
+                Ok(shown) => show(shown, reader, writer).await,
+                Err(why) => {
+                    let line = serde_json::to_string(&Reply::Error(why)).unwrap_or_default();
+                    drop(writer.write_all(format!("{line}\n").as_bytes()).await);
+                }
+            };
+        }
         Ok(Opening::Control(control)) => {
             let reply = answer(&gate, &hooks, &url, control).await;
             serde_json::to_string(&reply.unwrap_or_else(Reply::Error)).unwrap_or_default()
@@ -120,6 +133,30 @@ async fn hold_open(exit: Prepared, mut reader: BufReader<OwnedReadHalf>, mut wri
     }
 }
 
+/// Takes what a command prints and gives back what may be shown of it. A command that pauses at the end of a line is shown that
+/// line; otherwise it is held back until enough came after it.
+async fn show(mut shown: Shown, mut reader: BufReader<OwnedReadHalf>, mut writer: OwnedWriteHalf) {
+    let ready = serde_json::to_string(&Reply::Ok(serde_json::Value::Null)).unwrap_or_default();
+    if writer.write_all(format!("{ready}\n").as_bytes()).await.is_err() {
+        return;
+    }
+    let mut chunk = vec![0; 64 * 1024];
+    let mut line_ended = false;
+    loop {
+        let read = tokio::time::timeout(PAUSE, reader.read(&mut chunk)).await;
+        let (out, ended) = match read {
+            Err(_) if line_ended => (shown.flush(), false),
+            Err(_) => continue,
+            Ok(Ok(count @ 1..)) => (shown.push(&chunk[..count]), false),
+            Ok(_) => (shown.flush(), true),
+        };
+        line_ended = matches!(read, Ok(Ok(count @ 1..)) if chunk[count - 1] == b'\n');
+        if writer.write_all(&out).await.is_err() || ended {
+            return drop(writer.shutdown().await);
+        }
+    }
+}
+
 async fn answer(gate: &Arc<Gate>, hooks: &Hooks, url: &str, control: Control) -> Result<Reply, String> {
     let approvers = &gate.approvers;
     match control {
@@ -128,7 +165,7 @@ async fn answer(gate: &Arc<Gate>, hooks: &Hooks, url: &str, control: Control) ->
         Control::Approval(id) => told(approvers.show(&id)),
         Control::Grant { id, by } => told(approvers.answer(&id, Event::Grant { by }).await),
         Control::Refuse { id, by, reason } => told(approvers.answer(&id, Event::Refuse { by, reason }).await),
-        Control::Exit(_) => Err("a way out is not asked for here".to_owned()),
+        Control::Exit(_) | Control::Shown(_) => Err("this is not asked for here".to_owned()),
         Control::Fetch(call) => told(hooks.fetch(&call)),
         Control::Ran { call, how } => {
             hooks.ran(&call, how);

@@ -76,9 +76,13 @@ pub fn completed<O: Output>(
 ) -> Result<Release<O>, Stop> {
     let output = match answered {
         Ok(output) => output,
-        Err(failed) => return Err(receipt.failed(failed)),
+        Err(Failed { status, detail }) => {
+            // What a server or the network said on the way is in it.
+            let detail = gate.screen.said(session.hidden(), &detail);
+            return Err(receipt.failed(Failed { status, detail }));
+        }
     };
-    let (output, mut note) = match gate.screen.passed(session.hidden(), output) {
+    let (output, mut note) = match gate.screen.passed(&gate.secrets, session.hidden(), output) {
         Ok(passed) => passed,
         Err(withheld) => return Err(receipt.withheld(&withheld)),
     };

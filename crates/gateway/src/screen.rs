@@ -5,16 +5,20 @@
 use crate::config::filter::Filter as Configured;
 use crate::config::secret::Argument;
 use crate::receipt::Output;
+use crate::secrets::Secrets;
 use crate::wire::frame::Object;
-use judge::filter::handle::{HandleInWrite, Handles, SessionKey};
-use judge::filter::known::Known;
-use judge::filter::{Filter, Withheld, screen};
+use crate::written;
+use judge::filter::across::{Cut, Ends, across};
+use judge::filter::again::Again;
+use judge::filter::handle::{HandleInWrite, Handles, Held, SessionKey, Unrestored};
+use judge::filter::known::{self, Known, Replace};
+use judge::filter::{Class, Filter, Finding, RESULT_BYTES_MAX, Redacted, Settings, Stream, Withheld, screen};
 use judge::label::Labeled;
 use judge::request::tree::Tree;
 use judge::tool::ToolName;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// From here on a result is searched where it does not keep other work of this thread waiting, in bytes.
 const SEARCHED_AT_ONCE_BYTES_MAX: usize = 64 * 1024;
@@ -23,12 +27,49 @@ const SEARCHED_AT_ONCE_BYTES_MAX: usize = 64 * 1024;
 pub struct Hidden {
     key: SessionKey,
     handles: Mutex<Handles>,
+    /// What was taken out once, to be found again; of which generation of the handles.
+    again: Mutex<(u64, Option<(Again, Filter)>)>,
+    /// Where its last results ended, for values that are cut up.
+    ends: Mutex<Ends>,
 }
 
 impl Hidden {
     /// Nothing yet, under a key of its own.
     pub fn new() -> Self {
-        Self { key: SessionKey::new(&crate::random::bytes()), handles: Mutex::default() }
+        Self {
+            key: SessionKey::new(&crate::random::bytes()),
+            handles: Mutex::default(),
+            again: Mutex::default(),
+            ends: Mutex::default(),
+        }
+    }
+}
+
+impl Hidden {
+    /// What was taken out once, and a filter that knows it; nothing when nothing was.
+    fn again(&self, settings: &Settings) -> Option<(Again, Filter)> {
+        let mut again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        let handles = self.handles();
+        if again.0 != handles.generation() {
+            // A set that cannot be compiled leaves the exact search, and the detectors.
+            let known = |again: &Again| again.known().map_err(|error| tracing::warn!("{error}")).ok();
+            let found = Again::of(&handles);
+            let filter = found.as_ref().and_then(known).map(|known| Filter::compile(settings, known));
+            *again = (handles.generation(), found.zip(filter));
+        }
+        again.1.clone()
+    }
+
+    /// `text` without the parts of guarded values that are cut up in it.
+    fn cut(&self, text: &[u8], known: &Known) -> Option<Cut> {
+        if known.is_empty() {
+            return None;
+        }
+        across(text, known, &mut self.ends.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn handles(&self) -> MutexGuard<'_, Handles> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -38,9 +79,59 @@ impl Default for Hidden {
     }
 }
 
+/// A text without what it must not show.
+pub(crate) struct Cleared {
+    /// The text.
+    pub(crate) text: Vec<u8>,
+    /// What was taken out of it, in words.
+    pub(crate) note: String,
+}
+
+/// A text on its way, in pieces.
+pub(crate) struct Flow {
+    guarded: Option<known::Stream>,
+    stream: Stream,
+    between: Vec<u8>,
+    origin: String,
+}
+
+impl Flow {
+    /// The next bytes, as far as they may be shown by now.
+    pub(crate) fn push(&mut self, hidden: &Hidden, chunk: &[u8], out: &mut Vec<u8>) {
+        match &mut self.guarded {
+            None => self.stream.push(chunk, out),
+            Some(guarded) => {
+                guarded.push(chunk, &mut self.between);
+                self.stream.push(&self.between, out);
+                self.between.clear();
+            }
+        }
+        hidden.handles().keep_text(self.stream.take_kept(), &self.origin);
+    }
+
+    /// What was held back. The text may go on.
+    pub(crate) fn flush(&mut self, hidden: &Hidden, out: &mut Vec<u8>) {
+        if let Some(guarded) = &mut self.guarded {
+            guarded.flush(&mut self.between);
+            self.stream.push(&self.between, out);
+            self.between.clear();
+        }
+        self.stream.flush(out);
+        hidden.handles().keep_text(self.stream.take_kept(), &self.origin);
+    }
+
+    /// What was taken out of it, in words.
+    pub(crate) fn note(&self) -> String {
+        let found = self.stream.findings().iter().filter(|found| found.class != Class::Handle);
+        let guarded = self.guarded.as_ref().and_then(|guarded| guarded.findings().first());
+        with_guarded(noted(found), guarded.map(|found| &*found.handle))
+    }
+}
+
 /// The filter of one gate.
 pub struct Screen {
     filter: Filter,
+    settings: Settings,
     restore: Vec<Argument>,
 }
 
@@ -52,7 +143,9 @@ impl Screen {
     pub fn open(settings: &Configured) -> Result<Self, String> {
         // Values of secrets are taken out where they arrive, before anything reads them.
         let known = Known::compile(&[]).map_err(|error| error.to_string())?;
-        Ok(Self { filter: Filter::compile(&settings.settings()?, known), restore: settings.restore.clone() })
+        let restore = settings.restore.clone();
+        let settings = settings.settings()?;
+        Ok(Self { filter: Filter::compile(&settings, known), settings, restore })
     }
 
     /// `output` without what it must not show, and what that was, in words.
@@ -61,28 +154,96 @@ impl Screen {
     /// [`Withheld`]: it could not be written without it.
     pub(crate) fn passed<O: Output>(
         &self,
+        secrets: &Secrets,
         hidden: &Hidden,
         output: Labeled<O>,
     ) -> Result<(Labeled<O>, String), Withheld> {
         let origin = output.source().to_string();
         let (output, length) = output.peek(|output| output.as_ref().len());
-        let search = || screen(output, &self.filter, &hidden.key);
-        let is_multi = tokio::runtime::Handle::try_current()
-            .is_ok_and(|runtime| runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread);
-        let searched = if length > SEARCHED_AT_ONCE_BYTES_MAX && is_multi {
-            tokio::task::block_in_place(search)
-        } else {
-            search()
-        }?;
-        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-        for finding in &searched.findings {
-            *kinds.entry(&finding.kind).or_default() += 1;
-        }
-        let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        let note =
-            if kinds.is_empty() { String::new() } else { format!("taken out of it: {}", kinds.join(", ")) };
-        hidden.handles.lock().unwrap_or_else(PoisonError::into_inner).keep(searched.kept, &origin);
+        // Without its values it must not be shown, and whole it was searched for them where it arrived.
+        let known =
+            secrets.known().map_err(|_| Withheld::Unwritable { source_name: output.source().clone() })?;
+        let mut guarded = None;
+        let searched = aside(length, || {
+            screen(output, |text| {
+                let Some(cut) = hidden.cut(text, &known) else { return self.searched(hidden, text) };
+                let mut redacted = self.searched(hidden, &cut.text);
+                // What was cut is a finding, or the result would be passed as it came.
+                redacted.findings.push(cut.finding());
+                guarded = Some(cut.handle);
+                redacted
+            })
+        })?;
+        let found = searched.findings.iter().filter(|found| found.start < found.end);
+        let note = with_guarded(noted(found), guarded.as_deref());
+        hidden.handles().keep(searched.kept, &origin);
         Ok((searched.result, note))
+    }
+
+    /// `text`, which is JSON from `origin`, without values of `secrets` and without what the settings name; nothing when it may
+    /// be shown as it is.
+    ///
+    /// # Errors
+    /// It is too long or cannot be searched, in words; then it may not be shown.
+    pub(crate) fn cleared(
+        &self,
+        secrets: &Secrets,
+        hidden: &Hidden,
+        origin: &str,
+        text: &[u8],
+    ) -> Result<Option<Cleared>, String> {
+        if text.len() > RESULT_BYTES_MAX {
+            return Err(format!("it is {} bytes, more than {RESULT_BYTES_MAX}; ask for less", text.len()));
+        }
+        aside(text.len(), || {
+            let guarded = secrets.searched(text)?;
+            let named = guarded.as_ref().map(|(_, name)| name.clone());
+            let searched = guarded.as_ref().map_or(text, |(clean, _)| clean);
+            let cut = hidden.cut(searched, &secrets.known()?);
+            let named = named.or_else(|| cut.as_ref().map(|cut| cut.handle.to_string()));
+            let searched = cut.as_ref().map_or(searched, |cut| &cut.text);
+            let redacted = self.searched(hidden, searched);
+            let found = redacted.findings.iter().filter(|found| found.class != Class::Handle);
+            let note = with_guarded(noted(found), named.as_deref());
+            if note.is_empty() {
+                return Ok(None);
+            }
+            hidden.handles().keep(redacted.kept, origin);
+            Ok(Some(Cleared { text: redacted.text, note }))
+        })
+    }
+
+    /// Searches JSON for what was taken out before, however it is written, and for what the settings name.
+    fn searched(&self, hidden: &Hidden, text: &[u8]) -> Redacted {
+        let Some((again, filter)) = hidden.again(&self.settings) else {
+            return self.filter.redact(text, &hidden.key);
+        };
+        let Some((text, kept, findings)) = again.hide(text) else { return filter.redact(text, &hidden.key) };
+        let mut redacted = filter.redact(&text, &hidden.key);
+        redacted.kept.extend(kept);
+        redacted.findings.extend(findings);
+        redacted
+    }
+
+    /// Remembers what looks like a handle in JSON from the file `origin`, as it is on disk: there it is text like any other.
+    pub(crate) fn note_found(&self, hidden: &Hidden, origin: &str, text: &[u8]) {
+        hidden.handles().keep_found(text, origin);
+    }
+
+    /// Begins to search a text of `origin` that is no JSON and arrives in pieces.
+    ///
+    /// # Errors
+    /// It cannot be searched, in words; then nothing of it may be shown.
+    pub(crate) fn flow(&self, secrets: &Secrets, hidden: &Hidden, origin: &str) -> Result<Flow, String> {
+        let known = secrets.known()?;
+        let again = hidden.again(&self.settings);
+        let filter = again.as_ref().map_or(&self.filter, |(_, filter)| filter);
+        Ok(Flow {
+            guarded: (!known.is_empty()).then(|| known.stream(Replace::Handle)),
+            stream: filter.stream(&hidden.key),
+            between: Vec::new(),
+            origin: origin.to_owned(),
+        })
     }
 
     /// `arguments` of a call of `tool` as they are judged: what would be sent is what is decided about, not the handle that stands
@@ -91,28 +252,40 @@ impl Screen {
     /// # Errors
     /// A handle stands where it is not put back, in words.
     pub(crate) fn meant(&self, hidden: &Hidden, tool: &ToolName, arguments: Tree) -> Result<Tree, String> {
-        let handles = hidden.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        let meant = |tree: Tree, is_restored: bool| {
+        let file = written::origin(tool, &arguments);
+        let handles = hidden.handles();
+        let meant = |tree: Tree, is_restored: bool, is_text: bool| {
             let text = tree.canonical();
-            let restored = handles.restore(text.as_bytes(), |_| is_restored).map_err(first)?;
+            let from_there =
+                |held: &Held<'_>| is_text && file.as_deref().is_some_and(|file| held.came_from(file));
+            let restored = handles.restore(text.as_bytes(), |held| is_restored || from_there(held));
+            let restored = restored.map_err(|refused| match first(refused) {
+                Some(refused) if refused.why == Unrestored::NotPermitted && written::writes(tool) => format!(
+                    "`{}` stands for a hidden value, which goes back only into a file that it was read from; read this file \
+                     first, or leave that part as it is",
+                    refused.handle
+                ),
+                refused => refused.map(|refused| refused.to_string()).unwrap_or_default(),
+            })?;
             if restored == text.as_bytes() {
                 return Ok(tree);
             }
             Tree::parse(&restored).map_err(|error| format!("what was taken out cannot be put back: {error}"))
         };
-        let Tree::Map(members) = arguments else { return meant(arguments, false) };
+        let Tree::Map(members) = arguments else { return meant(arguments, false, false) };
         let mut judged = Vec::with_capacity(members.len());
         for (argument, value) in members {
-            meant(Tree::Text(argument.clone()), false)?;
+            meant(Tree::Text(argument.clone()), false, false)?;
             let is_restored = self.is_restored(tool, &argument);
-            judged.push((argument, meant(value, is_restored)?));
+            let is_text = written::is_text(tool, &argument);
+            judged.push((argument, meant(value, is_restored, is_text)?));
         }
         Ok(Tree::Map(judged.into_iter().collect()))
     }
 
     /// Words for the agent and the journal, which may quote what was judged.
     pub(crate) fn said(&self, hidden: &Hidden, words: &str) -> String {
-        String::from_utf8_lossy(&self.filter.redact(words.as_bytes(), &hidden.key).text).into_owned()
+        String::from_utf8_lossy(&self.searched(hidden, words.as_bytes()).text).into_owned()
     }
 
     /// `arguments` of a permitted call of `tool` with what was taken out put back where it may be.
@@ -128,8 +301,9 @@ impl Screen {
         let named: Vec<String> = arguments.members().map(|(argument, _)| argument.to_owned()).collect();
         for argument in named.iter().filter(|argument| self.is_restored(tool, argument)) {
             let Some(value) = arguments.get(argument) else { continue };
-            let handles = hidden.handles.lock().unwrap_or_else(PoisonError::into_inner);
-            let restored = handles.restore(value.get().as_bytes(), |_| true).map_err(first)?;
+            let restored = hidden.handles().restore(value.get().as_bytes(), |_| true);
+            let restored =
+                restored.map_err(|refused| first(refused).map_or_else(String::new, |one| one.to_string()))?;
             // What was taken out of JSON is put back into JSON as it was written there.
             let restored = String::from_utf8(restored).ok().and_then(|text| RawValue::from_string(text).ok());
             let restored = restored
@@ -144,7 +318,35 @@ impl Screen {
     }
 }
 
-/// The first of what was refused, in words.
-fn first(refused: Vec<HandleInWrite>) -> String {
-    refused.into_iter().next().map_or_else(String::new, |refused| refused.to_string())
+/// The first of what was refused.
+fn first(refused: Vec<HandleInWrite>) -> Option<HandleInWrite> {
+    refused.into_iter().next()
+}
+
+/// What was found, by kind.
+fn noted<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    findings.for_each(|finding| *kinds.entry(&finding.kind).or_default() += 1);
+    let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    if kinds.is_empty() { String::new() } else { format!("taken out of it: {}", kinds.join(", ")) }
+}
+
+/// The same, with whose value was found.
+fn with_guarded(note: String, name: Option<&str>) -> String {
+    match name {
+        None => note,
+        Some(name) if note.is_empty() => format!("taken out of it: the value of {name}"),
+        Some(name) => format!("{note}, the value of {name}"),
+    }
+}
+
+/// Searches so many bytes where it keeps no other work of this thread waiting.
+fn aside<T>(bytes: usize, search: impl FnOnce() -> T) -> T {
+    let is_multi = tokio::runtime::Handle::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread);
+    if bytes > SEARCHED_AT_ONCE_BYTES_MAX && is_multi {
+        tokio::task::block_in_place(search)
+    } else {
+        search()
+    }
 }

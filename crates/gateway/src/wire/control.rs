@@ -54,6 +54,9 @@ pub enum Control {
     /// Asks for the network of a fetched command: after an empty answer its sockets are sent over this connection, and it has
     /// its network for as long as the connection stands.
     Exit(String),
+    /// Asks for what a fetched command prints to be searched: after an empty answer, what is sent over this connection comes back
+    /// as it may be shown, until both sides have ended.
+    Shown(String),
     /// Says how a fetched command was confined; answers with nothing.
     Ran {
         /// The call.

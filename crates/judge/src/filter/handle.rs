@@ -7,6 +7,7 @@ use super::detect::{Detector, Find, Found};
 use super::finding::{Class, Confidence};
 use super::personal::Personal;
 use super::text::{Bytes, Text};
+use crate::request::tree::Tree;
 use aws_lc_rs::hmac;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -107,6 +108,7 @@ pub struct Handles {
     tags: HashSet<Box<str>>,
     order: VecDeque<Box<str>>,
     bytes: usize,
+    kept: u64,
 }
 
 /// Why a handle was not turned back.
@@ -152,6 +154,7 @@ impl Handles {
             if value.len() > HANDLES_BYTES_MAX {
                 continue;
             }
+            self.kept += 1;
             self.bytes += value.len();
             self.order.push_back(handle.clone());
             self.tags.insert(tag(&handle).into());
@@ -162,6 +165,44 @@ impl Handles {
                 self.bytes -= self.entries.remove(&oldest).map_or(0, |entry| entry.value.len());
             }
         }
+    }
+
+    /// Remembers what was replaced in a text that is no JSON. It is put back in JSON, so it is kept as JSON writes it; what is
+    /// not UTF-8 cannot be, and its handle is refused.
+    pub fn keep_text(&mut self, kept: Vec<Kept>, origin: &str) {
+        let escaped = kept.into_iter().filter_map(|Kept { handle, kind, value }| {
+            let text = Zeroizing::new(Tree::Text(std::str::from_utf8(&value).ok()?.to_owned()).canonical());
+            Some(Kept::new(handle, kind, text.get(1..text.len() - 1)?.as_bytes()))
+        });
+        self.keep(escaped.collect(), origin);
+    }
+
+    /// Remembers what looks like a handle in something read from `origin`, before anything was replaced in it. It is none of this
+    /// session's, so there it is a text like any other and written back as it is.
+    pub fn keep_found(&mut self, text: &[u8], origin: &str) {
+        let mut kept = Vec::new();
+        for handle in found_in(text).take(HANDLES_ENTRIES_MAX) {
+            let is_ours =
+                self.entries.get(handle).is_some_and(|entry| entry.value.as_slice() != handle.as_bytes());
+            // One of a guarded value looks the same whoever wrote it.
+            if !is_ours && !handle[OPENING.len()..].starts_with(GUARDED) {
+                kept.push(Kept::new(handle.into(), "handle".into(), handle.as_bytes()));
+            }
+        }
+        self.keep(kept, origin);
+    }
+
+    /// A number that grows whenever there is something new.
+    pub fn generation(&self) -> u64 {
+        self.kept
+    }
+
+    /// What they stand for, the newest first: handle, kind, value.
+    pub(super) fn newest(&self) -> impl Iterator<Item = (&str, &Arc<str>, &[u8])> {
+        self.order.iter().rev().filter_map(|handle| {
+            let entry = self.entries.get(handle)?;
+            Some((&**handle, &entry.kind, entry.value.as_slice()))
+        })
     }
 
     /// How many handles can be turned back.

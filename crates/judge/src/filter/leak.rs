@@ -2,6 +2,7 @@
 //! of it. It only reports: whether that matters is policy's and an approver's to say.
 
 use super::plausible::{Mix, entropy};
+use crate::request::tree::Tree;
 use std::ops::Range;
 
 /// Longest address looked at, in bytes; a longer one is data by its length alone.
@@ -53,6 +54,48 @@ pub struct Leak {
     pub host: String,
     /// The address, as offsets in the text.
     pub at: Range<usize>,
+}
+
+impl Offer {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Picture => "picture",
+            Self::Link => "link",
+            Self::Bare => "bare",
+        }
+    }
+}
+
+impl Carrier {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::User => "user",
+            Self::Path => "path",
+            Self::Query => "query",
+            Self::Length => "length",
+            Self::Handle => "handle",
+        }
+    }
+}
+
+/// Every address that carries data in the texts of `arguments`, in order; at most [`LEAKS_ENTRIES_MAX`].
+pub fn leaks_in(arguments: &Tree) -> Vec<Leak> {
+    let mut leaks = Vec::new();
+    gather(arguments, &mut leaks);
+    leaks
+}
+
+fn gather(tree: &Tree, found: &mut Vec<Leak>) {
+    let room = LEAKS_ENTRIES_MAX - found.len();
+    match tree {
+        Tree::Text(text) => found.extend(leaks(text).into_iter().take(room)),
+        Tree::List(items) => items.iter().for_each(|item| gather(item, found)),
+        Tree::Map(members) => members.iter().for_each(|(_, value)| gather(value, found)),
+        _ => {}
+    }
 }
 
 /// Every address in a text that carries data, in order; at most [`LEAKS_ENTRIES_MAX`].

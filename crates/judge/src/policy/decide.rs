@@ -3,6 +3,7 @@
 
 use super::explain::{self, Nearest};
 use super::load::{Policy, Slice, agent};
+use crate::filter::leak::Leak;
 use crate::flow::Explained;
 use crate::request::{Bound, Principal, Request};
 use crate::shape::Shape;
@@ -181,6 +182,7 @@ impl Policy {
             phase: facts.phase.to_owned(),
             transport: facts.transport.to_owned(),
             calls_last_minute: facts.calls_last_minute,
+            leaks: Vec::new(),
         };
         let args = RestrictedExpression::new_unknown("args");
         [false, true].into_iter().any(|approved| {
@@ -275,6 +277,8 @@ pub(super) fn context(
         E::new_record(members.into_iter().map(|(name, value)| (name.to_owned(), value)))
             .map_err(|e| e.to_string())
     };
+    let words =
+        |of: &dyn Fn(&Leak) -> &str| E::new_set(circumstances.leaks.iter().map(|leak| text(of(leak))));
     let effect = match tool.effect {
         Effect::Read => "read",
         Effect::Write => "write",
@@ -336,6 +340,14 @@ pub(super) fn context(
             ])?,
         ),
         ("rate".to_owned(), record(vec![("minute", E::new_long(circumstances.calls_last_minute))])?),
+        (
+            "leaks".to_owned(),
+            record(vec![
+                ("offers", words(&|leak| leak.offer.word())),
+                ("carriers", words(&|leak| leak.carrier.word())),
+                ("hosts", words(&|leak| &leak.host)),
+            ])?,
+        ),
     ])
     .map_err(|error| error.to_string())
 }

@@ -69,6 +69,7 @@ fn context(args: &Shape) -> Value {
         "rate": { "type": "Rate" },
         "flow": { "type": "Flow" },
         "from": record(Value::Object(from)),
+        "leaks": { "type": "Leaks" },
     })
 }
 
@@ -92,6 +93,7 @@ fn common_types() -> Value {
         "Flow": record(json!({ "fits": flag(), "tainted": flag(), "prompt": flag(), "in_scope": flag(),
             "compartments": texts() })),
         "Origin": record(json!({ "origin": text(), "fits": flag() })),
+        "Leaks": record(json!({ "offers": texts(), "carriers": texts(), "hosts": texts() })),
     })
 }
 

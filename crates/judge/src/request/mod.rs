@@ -7,6 +7,7 @@ pub mod path;
 pub mod tree;
 pub mod url;
 
+use crate::filter::leak::{Leak, leaks_in};
 use crate::flow::{Explained, Provenance};
 use crate::shape::{Field, Kind, REST, Shape};
 use crate::tool::{Inventory, Tool, ToolName};
@@ -112,6 +113,10 @@ impl Request {
     pub fn arguments(&self) -> &Tree {
         &self.arguments
     }
+    /// Addresses in the arguments that seem to carry data out.
+    pub fn leaks(&self) -> &[Leak] {
+        &self.circumstances.leaks
+    }
     /// SHA-256 over principal, working folder, tool, reviewed definition, canonical arguments and what they resolved
     /// to, lowercase hexadecimal.
     pub fn digest(&self) -> &str {
@@ -133,6 +138,8 @@ pub(crate) struct Circumstances {
     pub(crate) phase: String,
     pub(crate) transport: String,
     pub(crate) calls_last_minute: i64,
+    /// Addresses in the arguments that seem to carry data out.
+    pub(crate) leaks: Vec<Leak>,
 }
 
 /// A normalized argument, ready to be written in the policy language.
@@ -239,14 +246,15 @@ pub fn normalize(raw: RawCall, inventory: &Inventory, facts: &Facts<'_>) -> Resu
     Ok(Request {
         principal,
         tool: tool.clone(),
-        arguments,
         alternatives,
         circumstances: Circumstances {
             now: facts.now,
             phase: facts.phase.to_owned(),
             transport: facts.transport.to_owned(),
             calls_last_minute: facts.calls_last_minute,
+            leaks: leaks_in(&arguments),
         },
+        arguments,
         explained,
         digest,
         cwd: facts.cwd.clone(),

@@ -1,9 +1,12 @@
 //! The Claude Code hook adapter: each built-in tool call of the client is judged and recorded before it runs.
 //! Hooks are a sensor and a convenience; what goes through MCP is decided at the proxy and only joined here.
 
+mod after;
 pub mod settings;
 mod shell;
 pub mod verdict;
+
+pub use after::Shown;
 
 use crate::adapters::egress::{Owner, Prepared};
 use crate::facts::Scene;
@@ -52,6 +55,8 @@ struct Followed {
     calls: Mutex<HashMap<String, Judged>>,
     /// Why the model must not see what came back; set once, never cleared.
     halted: Mutex<Option<String>>,
+    /// Why the results of the calls under way must not be seen; the turn ends, the session goes on.
+    stopped: Mutex<Option<String>>,
     too_old: Mutex<Option<String>>,
 }
 
@@ -65,6 +70,8 @@ struct Judged {
     waiting: Option<shell::Waiting>,
     /// The way out of a command that was fetched and has not asked for it yet.
     exit: Option<Prepared>,
+    /// What was taken out of what it printed, in words.
+    taken: String,
 }
 
 impl Judged {
@@ -102,16 +109,22 @@ impl Hooks {
             "PermissionRequest" => permission(&followed, &event),
             "PostToolUse" => self.after(&followed, event),
             "PostToolUseFailure" => self.failed(&followed, &event),
-            "PostToolBatch" => match followed.halt_reason() {
-                Some(why) => verdict::block(&why),
-                None => verdict::nothing(),
-            },
+            "PostToolBatch" => self.batch(&followed, &event),
             "UserPromptSubmit" => {
                 let prompt = event.body.text("prompt").unwrap_or_default();
                 let digest = judge::digest::hex(prompt.as_bytes());
                 followed.session.conversation().hear(&prompt);
                 self.note(&followed, Body::Prompt { bytes: prompt.len(), digest });
-                verdict::nothing()
+                // A prompt cannot be rewritten. What a person typed may look like a secret; a value of the vault is one.
+                match self.gate.secrets.searched(prompt.as_bytes()) {
+                    Ok(None) => verdict::nothing(),
+                    Ok(Some((_, name))) => verdict::block(&format!(
+                        "the prompt holds the value of secret `{name}`; write `${{secret:{name}}}` in its place"
+                    )),
+                    Err(why) => {
+                        verdict::block(&format!("the prompt could not be searched for secrets: {why}"))
+                    }
+                }
             }
             "ConfigChange" => {
                 let file = event.body.text("file_path").unwrap_or_default();
@@ -160,6 +173,7 @@ impl Hooks {
             _guard: guard,
             calls: Mutex::default(),
             halted: Mutex::default(),
+            stopped: Mutex::default(),
             too_old: Mutex::default(),
         });
         sessions.insert(event.session.clone(), followed.clone());
@@ -218,8 +232,22 @@ impl Hooks {
             receipt: None,
             waiting: None,
             exit: None,
+            taken: String::new(),
         };
         let mut answer = verdict::allow(why);
+        let meant = permit.request().arguments().canonical();
+        if meant != judged.input {
+            // Handles were put back: the client runs what was judged.
+            match serde_json::from_str(&meant) {
+                Ok(input) => answer = verdict::allow_instead(why, &input),
+                Err(error) => {
+                    let why = format!("what was taken out cannot be put back: {error}");
+                    receipt.close(Status::Error, &why, b"");
+                    return verdict::deny(&why);
+                }
+            }
+            judged.replaced = Some(meant);
+        }
         if self.gate.config.shell.enabled && shell::is_shell(&judged.tool) {
             match self.behind_the_wall(followed, &event.body, permit, receipt.call()).await {
                 Ok((waiting, replaced, canonical)) => {
@@ -341,51 +369,10 @@ impl Hooks {
                 receipt: None,
                 waiting: None,
                 exit: None,
+                taken: String::new(),
             },
         );
         verdict::allow("the gate decides on this call where it is served")
-    }
-
-    fn after(&self, followed: &Arc<Followed>, event: Event) -> Value {
-        let judged = locked(&followed.calls).remove(&event.use_id);
-        let input = event.input.as_ref().map(Tree::canonical).unwrap_or_default();
-        let trouble = match &judged {
-            None => Some(("unjudged-call", format!("`{}` ran without a decision of the gate", event.tool))),
-            Some(judged) if !judged.covers(&event.tool, &input) => Some((
-                "input-mismatch",
-                format!(
-                    "mismatch: `{}` ran with another input than the gate judged; another hook rewrote it",
-                    event.tool
-                ),
-            )),
-            Some(judged) if judged.receipt.is_none() && !self.gate.saw(&event.use_id) => Some((
-                "ungated-answer",
-                format!("`{}` was answered by a server that is not the gate", event.tool),
-            )),
-            Some(_) => None,
-        };
-        let response = event.body.get("tool_response").map_or("", RawValue::get);
-        self.read(followed, &event.tool, response);
-        if let Some(Judged { receipt: Some(receipt), .. }) = judged {
-            receipt.close(Status::Ok, "", response.as_bytes());
-        }
-        match trouble {
-            None => verdict::nothing(),
-            Some((rule, why)) => {
-                self.alert(followed, rule, &why, &event.use_id);
-                *locked(&followed.halted) = Some(why.clone());
-                verdict::halt(&why)
-            }
-        }
-    }
-
-    fn failed(&self, followed: &Followed, event: &Event) -> Value {
-        if let Some(Judged { receipt: Some(receipt), .. }) = locked(&followed.calls).remove(&event.use_id) {
-            let error = event.body.text("error").unwrap_or_default();
-            self.read(followed, &event.tool, &error);
-            receipt.close(Status::Error, "", error.as_bytes());
-        }
-        verdict::nothing()
     }
 
     /// Takes in what one of the client's own tools answered; what servers answer is taken in where it is served.

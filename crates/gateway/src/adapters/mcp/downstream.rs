@@ -476,6 +476,19 @@ impl Downstream {
                 return;
             }
         };
+        let id = message.get("id").map(RawValue::to_owned);
+        let Some(message) = self.shown_message(&link.server, message) else {
+            if let Some(id) = id {
+                let error = frame::error(
+                    Some(&id),
+                    INTERNAL_ERROR,
+                    "the question was withheld from the client",
+                    None,
+                );
+                drop(link.upstream.respond(error).await);
+            }
+            return;
+        };
         if matches!(message.kind(), Ok(Kind::Request)) {
             let (this, link) = (self.clone(), link.clone());
             // A server that asks without end, or never reads the answers, waits for its own earlier questions.
@@ -713,7 +726,8 @@ impl Downstream {
 
     /// Notes something odd that is not a call.
     pub(super) fn alert(&self, rule: &str, detail: &str) {
-        let body = Body::Alert { rule: rule.to_owned(), detail: detail.to_owned(), call: String::new() };
+        let detail = self.gate.screen.said(self.session.hidden(), detail);
+        let body = Body::Alert { rule: rule.to_owned(), detail, call: String::new() };
         self.gate.history.note(Some(self.session.id()), body);
     }
 }

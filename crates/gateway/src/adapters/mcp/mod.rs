@@ -9,6 +9,7 @@ mod lists;
 mod parts;
 mod quarantine;
 mod serve;
+mod shown;
 mod spoken;
 pub mod stdio;
 pub mod upstream;

@@ -27,6 +27,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+/// Methods that are answered without a call.
+const IS_PLUMBING: [&str; 6] = [
+    "initialize",
+    "server/discover",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+];
+
 /// Rounds of questions one call may take.
 const ROUNDS_MAX: usize = 10;
 /// Calls of one client that wait for answers to a server's questions.
@@ -77,6 +87,20 @@ pub(super) struct Outgoing {
 impl Downstream {
     /// The result or error of one request.
     pub(super) async fn serve(
+        self: &Arc<Self>,
+        message: &Object,
+        arrival: Arrival,
+    ) -> Result<Box<RawValue>, Refusal> {
+        let method = message.method();
+        match self.dispatch(message, arrival).await {
+            // Nobody decided on these, so nothing has searched them yet.
+            Ok(result) if IS_PLUMBING.contains(&method.as_str()) => self.shown_result(&method, result),
+            Ok(result) => Ok(result),
+            Err(refusal) => Err(self.shown_refusal(refusal)),
+        }
+    }
+
+    async fn dispatch(
         self: &Arc<Self>,
         message: &Object,
         arrival: Arrival,

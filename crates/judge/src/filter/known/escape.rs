@@ -330,6 +330,48 @@ impl Introducers {
     }
 }
 
+/// A whole text with the escapes in it undone.
+pub(super) fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let scalar = |out: &mut Vec<u8>, code: u32| match char::from_u32(code) {
+        Some(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        None => out.push(code as u8),
+    };
+    let mut at = 0;
+    while at < text.len() {
+        let mut used = 1;
+        if matches!(text[at], b'\\' | b'%' | b'&' | b'=') {
+            for end in at + 2..=text.len().min(at + ESCAPE_BYTES_MAX) {
+                match read(&text[at..end]) {
+                    Reading::More => continue,
+                    Reading::Literal => {}
+                    Reading::Ended(code) => {
+                        scalar(&mut out, code);
+                        used = end - 1 - at;
+                    }
+                    Reading::Scalar(code) => {
+                        scalar(&mut out, code);
+                        used = end - at;
+                    }
+                    Reading::Byte(byte) => {
+                        out.push(byte);
+                        used = end - at;
+                    }
+                    Reading::Nothing => used = end - at,
+                }
+                break;
+            }
+            if used > 1 {
+                at += used;
+                continue;
+            }
+        }
+        out.push(text[at]);
+        at += 1;
+    }
+    out
+}
+
 /// Reads an escape whose last byte has just arrived.
 fn read(sequence: &[u8]) -> Reading {
     let last = sequence[sequence.len() - 1];

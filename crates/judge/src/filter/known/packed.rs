@@ -2,7 +2,7 @@
 //! It never unpacks; what it lets through is tried, what it refuses could not say a guarded value.
 
 /// Bytes that decide whether a stream without a header may be deflate.
-pub(super) const PROBE_BYTES: usize = 12;
+pub(super) const PROBE_BYTES: usize = 40;
 
 /// Where the deflate stream begins after a gzip or zlib header; `None` while the header is not whole, zero when it is none.
 pub(super) fn header(bytes: &[u8]) -> Option<usize> {
@@ -66,6 +66,21 @@ struct Bits<'a> {
 }
 
 impl Bits<'_> {
+    /// The next symbol of a canonical code with so many symbols of each length.
+    fn symbol(&mut self, counts: &[u16; 8], symbols: &[u8; 19]) -> Option<u8> {
+        let (mut code, mut first, mut index) = (0u16, 0u16, 0u16);
+        for count in &counts[1..] {
+            code |= self.take(1)? as u16;
+            if code < first + count {
+                return symbols.get(usize::from(index + code - first)).copied();
+            }
+            index += count;
+            first = (first + count) << 1;
+            code <<= 1;
+        }
+        None
+    }
+
     fn take(&mut self, count: usize) -> Option<u32> {
         let mut value = 0;
         for bit in 0..count {
@@ -127,18 +142,62 @@ fn fixed(bits: &mut Bits<'_>, last: bool) -> bool {
     }
 }
 
-/// The code of code lengths must be complete (§3.2.7), which chance hardly ever is.
+/// The order in which the lengths of the code of code lengths are written (§3.2.7).
+const ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+/// A code of this many parts is complete.
+const WHOLE: u32 = 1 << 15;
+
+/// The code of code lengths must be complete, and the codes that it describes must be as well, as far as they can be read: chance
+/// hardly ever is.
 fn dynamic(bits: &mut Bits<'_>) -> Option<bool> {
-    if bits.take(5)? > 29 || bits.take(5)? > 29 {
+    let (literals, distances) = (bits.take(5)? as usize + 257, bits.take(5)? as usize + 1);
+    if literals > 286 || distances > 30 {
         return Some(false);
     }
-    let count = bits.take(4)? + 4;
-    let mut space = 0;
-    for _ in 0..count {
-        match bits.take(3)? {
-            0 => {}
-            length => space += 128 >> length,
+    let count = bits.take(4)? as usize + 4;
+    let (mut lengths, mut counts, mut space) = ([0u8; 19], [0u16; 8], 0);
+    for at in &ORDER[..count] {
+        let length = bits.take(3)?;
+        if length > 0 {
+            lengths[*at] = length as u8;
+            counts[length as usize] += 1;
+            space += 128 >> length;
         }
     }
-    Some(space == 128)
+    if space != 128 {
+        return Some(false);
+    }
+    let mut symbols = [0u8; 19];
+    let mut used = 0;
+    for length in 1..8 {
+        for (symbol, _) in lengths.iter().enumerate().filter(|(_, own)| **own == length) {
+            symbols[used] = symbol as u8;
+            used += 1;
+        }
+    }
+    let (mut said, mut last, mut parts) = (0, None, [0u32; 2]);
+    let mut ends = false;
+    while said < literals + distances {
+        let (length, times) = match bits.symbol(&counts, &symbols)? {
+            16 => match last {
+                Some(last) => (last, bits.take(2)? + 3),
+                None => return Some(false),
+            },
+            17 => (0, bits.take(3)? + 3),
+            18 => (0, bits.take(7)? + 11),
+            length => (u32::from(length), 1),
+        };
+        last = Some(length);
+        for _ in 0..times {
+            ends |= said == 256 && length > 0;
+            let part = &mut parts[usize::from(said >= literals)];
+            *part += if length == 0 { 0 } else { WHOLE >> length };
+            said += 1;
+            if *part > WHOLE || said > literals + distances {
+                return Some(false);
+            }
+        }
+    }
+    // One distance, or none, needs no whole code.
+    Some(ends && parts[0] == WHOLE && (parts[1] == WHOLE || parts[1] == WHOLE / 2 || parts[1] == 0))
 }

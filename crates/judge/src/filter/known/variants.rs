@@ -1,6 +1,7 @@
 //! The texts one value is looked for as: itself and each simple encoding of it, compacted the way lanes compact.
 //! Encodings inside encodings are not listed here; levels undo those.
 
+use super::escape::unescaped;
 use super::index::{Pattern, WINDOW_BYTES};
 use super::level::{ALNUM, DENSE};
 use super::place::Span;
@@ -9,11 +10,12 @@ use super::{Form, encode};
 
 /// Below this many letters and digits a value is only found closely written: few characters far apart are nobody's.
 const SCATTERED_CHARS_MIN: usize = 12;
-const GAP_BYTES_CLOSE: u16 = 8;
+/// Three invisible characters and one that is drawn.
+const GAP_BYTES_CLOSE: u16 = 12;
 /// Bytes that may stand between two characters of a laced or spaced value: a wrapped and indented line, three tag characters.
 const GAP_BYTES: u16 = 24;
-/// Each of a value's own punctuation marks may be laced as well, with a character of four bytes.
-const LACED_BYTES: u16 = 5;
+/// Each of a value's own punctuation marks may be laced as well, with three invisible characters.
+const LACED_BYTES: u16 = 10;
 const OWN_GAP_BYTES_MAX: usize = 64;
 
 /// The patterns of all values, by the lane that finds them.
@@ -27,6 +29,17 @@ pub(super) struct Variants {
 impl Variants {
     pub(super) fn add(&mut self, number: u32, value: &[u8]) {
         self.add_text(number, value, Form::Raw);
+        // Where something around it is unescaped, what looks like an escape in the value itself is as well.
+        let plain = unescaped(value);
+        if plain != value {
+            self.add_text(number, &plain, Form::Escaped);
+        }
+        // After an equals sign two digits are an escape, too: what stands behind them says enough.
+        let hex = |b: &u8| matches!(b, b'0'..=b'9' | b'A'..=b'F');
+        if value.len() >= 2 + SCATTERED_CHARS_MIN && value[..2].iter().all(hex) {
+            self.add_text(number, &value[2..], Form::Escaped);
+        }
+        self.add_wide(number, value);
         let reversed: Vec<u8> = match std::str::from_utf8(value) {
             Ok(text) => text.chars().rev().collect::<String>().into_bytes(),
             Err(_) => value.iter().rev().copied().collect(),
@@ -88,6 +101,20 @@ impl Variants {
         if let Ok(text) = std::str::from_utf8(text) {
             let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
             self.exact.push(Pattern::new(wide[..wide.len() - 1].to_vec(), number, form, false, 0));
+        }
+    }
+
+    /// A text of which ASCII is only a part, in UTF-16: the rest of it is no text there, and its ASCII stands alone.
+    fn add_wide(&mut self, number: u32, value: &[u8]) {
+        let Some(text) = std::str::from_utf8(value).ok().filter(|text| !text.is_ascii()) else { return };
+        let wide = |bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+        for wide in [wide(u16::to_le_bytes), wide(u16::to_be_bytes)] {
+            let alnum = compact(&wide, true);
+            if alnum.len() >= WINDOW_BYTES && alnum.len() * 4 >= wide.len() {
+                self.alnum.push(Pattern::new(alnum, number, Form::Laced, false, GAP_BYTES));
+            } else {
+                self.exact.push(Pattern::new(wide, number, Form::Laced, false, 0));
+            }
         }
     }
 

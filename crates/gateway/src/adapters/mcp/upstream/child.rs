@@ -6,6 +6,8 @@ use crate::adapters::egress;
 use crate::arguments::Given;
 use crate::config::confine::Site;
 use crate::config::{Place, Server};
+use crate::gate::Gate;
+use crate::screen::Hidden;
 use crate::secrets::Secrets;
 use crate::wire::frame::{FRAME_BYTES_MAX, Kind, Object};
 use crate::wire::lines::{self, Line as Text};
@@ -89,7 +91,7 @@ impl Child {
         let shared = Arc::new(Shared { waiting: Mutex::default(), alive: AtomicBool::new(true), group });
         let secrets = owner.map(|host| host.gate.secrets.clone());
         tokio::spawn(read(stdout, shared.clone(), inbox, secrets.clone()));
-        tokio::spawn(log(stderr, program.clone(), secrets));
+        tokio::spawn(log(stderr, program.clone(), owner.map(|host| host.gate.clone())));
         let stdin = tokio::sync::Mutex::new(stdin);
         Ok(Self { stdin, shared, _process: process, _line: line, exit, layers })
     }
@@ -327,16 +329,20 @@ fn cleaned(line: Vec<u8>, secrets: Option<&Secrets>) -> Result<Vec<u8>, String> 
     }
 }
 
-async fn log(stderr: impl AsyncRead + Unpin, program: String, secrets: Option<Arc<Secrets>>) {
+async fn log(stderr: impl AsyncRead + Unpin, program: String, gate: Option<Arc<Gate>>) {
+    let hidden = Hidden::new();
     let mut reader = BufReader::new(stderr);
     let mut kept = 0;
     loop {
         match lines::next(&mut reader, ERROR_LINE_BYTES_MAX).await {
             Ok(Text::Whole(line)) if kept < ERROR_LINES_MAX => {
                 kept += 1;
-                let line = cleaned(line, secrets.as_deref());
+                let line = cleaned(line, gate.as_ref().map(|gate| &*gate.secrets));
                 let line = line.unwrap_or_else(|why| format!("[withheld: {why}]").into_bytes());
-                tracing::info!(target: "server", "{program}: {}", String::from_utf8_lossy(&line).escape_debug());
+                let line = String::from_utf8_lossy(&line);
+                let line =
+                    gate.as_ref().map_or_else(|| line.to_string(), |gate| gate.screen.said(&hidden, &line));
+                tracing::info!(target: "server", "{program}: {}", line.escape_debug());
             }
             // A flood is read and thrown away, so that the server is never blocked by it.
             Ok(Text::Whole(_) | Text::TooLong) => {}

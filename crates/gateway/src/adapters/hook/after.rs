@@ -1,0 +1,209 @@
+//! What the client's own tools returned, before the model sees it: searched like every other result, and replaced in the tool's
+//! own shape. What cannot be replaced is withheld; what cannot even be withheld ends the turn.
+
+use super::{Event, Followed, Hooks, Judged, locked, verdict};
+use crate::inventory::CLAUDE;
+use crate::screen::Flow;
+use crate::wire::record::Status;
+use crate::written;
+use judge::request::tree::Tree;
+use judge::tool::ToolName;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// What the model is told beside a file from which something was taken out.
+const ABOUT_HANDLES: &str = "Texts of the form BW-…-WB stand for hidden values. Where you write this file they become what they \
+    stand for, if you leave them exactly as they are: in Write's content and in Edit's new_string. Edit's old_string must hold \
+    none of them, because the file does not: choose other lines for it, or write the whole file.";
+
+/// What one stream of a command prints, on its way to the client.
+pub struct Shown {
+    followed: Arc<Followed>,
+    use_id: String,
+    flow: Flow,
+}
+
+impl Shown {
+    /// The next bytes, as far as they may be shown by now.
+    pub fn push(&mut self, chunk: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(chunk.len());
+        self.flow.push(self.followed.session.hidden(), chunk, &mut out);
+        out
+    }
+
+    /// What was held back.
+    pub fn flush(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.flow.flush(self.followed.session.hidden(), &mut out);
+        out
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        let note = self.flow.note();
+        if let Some(judged) = locked(&self.followed.calls).get_mut(&self.use_id).filter(|_| !note.is_empty())
+        {
+            let more = if judged.taken.is_empty() { "" } else { "; " };
+            judged.taken.push_str(&format!("{more}{note}"));
+        }
+    }
+}
+
+impl Hooks {
+    /// Searches what the fetched command `call` prints.
+    ///
+    /// # Errors
+    /// There is no such command, or it cannot be searched.
+    pub fn shown(&self, call: &str) -> Result<Shown, String> {
+        let sessions: Vec<Arc<Followed>> = locked(&self.sessions).values().cloned().collect();
+        let found = sessions.into_iter().find_map(|followed| {
+            let is_it =
+                |judged: &Judged| judged.receipt.as_ref().is_some_and(|receipt| receipt.call() == call);
+            let use_id =
+                locked(&followed.calls).iter().find(|(_, judged)| is_it(judged)).map(|(id, _)| id.clone())?;
+            Some((followed, use_id))
+        });
+        let (followed, use_id) = found.ok_or("no command of this name runs")?;
+        let origin = format!("{CLAUDE}/Bash");
+        let flow = self.gate.screen.flow(&self.gate.secrets, followed.session.hidden(), &origin)?;
+        Ok(Shown { followed, use_id, flow })
+    }
+
+    pub(super) fn after(&self, followed: &Arc<Followed>, event: Event) -> Value {
+        let judged = locked(&followed.calls).remove(&event.use_id);
+        let input = event.input.as_ref().map(Tree::canonical).unwrap_or_default();
+        let trouble = match &judged {
+            None => Some(("unjudged-call", format!("`{}` ran without a decision of the gate", event.tool))),
+            Some(judged) if !judged.covers(&event.tool, &input) => Some((
+                "input-mismatch",
+                format!(
+                    "mismatch: `{}` ran with another input than the gate judged; another hook rewrote it",
+                    event.tool
+                ),
+            )),
+            Some(judged) if judged.receipt.is_none() && !self.gate.saw(&event.use_id) => Some((
+                "ungated-answer",
+                format!("`{}` was answered by a server that is not the gate", event.tool),
+            )),
+            Some(_) => None,
+        };
+        let response = event.body.get("tool_response").map_or("", RawValue::get);
+        self.read(followed, &event.tool, response);
+        // What came through the gate was searched there.
+        let is_own = judged.as_ref().is_none_or(|judged| judged.receipt.is_some());
+        let cleared = if is_own { self.cleared(followed, &event, response) } else { None };
+        let (shown, note) = match cleared {
+            None => (Ok(None), String::new()),
+            Some(Ok((instead, note))) => (Ok(Some(instead)), note),
+            Some(Err(why)) => {
+                (verdict::withheld(&event.tool, response, &why).map(Some).ok_or(why.clone()), why)
+            }
+        };
+        if let Some(Judged { receipt: Some(receipt), taken, .. }) = judged {
+            let note = if taken.is_empty() || !note.is_empty() { note } else { taken };
+            let status = if shown.is_ok() { Status::Ok } else { Status::Withheld };
+            receipt.close(status, &note, response.as_bytes());
+        }
+        match (trouble, shown) {
+            (Some((rule, why)), _) => self.halt(followed, &event, rule, why),
+            (None, Err(why)) => {
+                let why = format!("what `{}` returned cannot be shown: {why}", event.tool);
+                self.halt(followed, &event, "unshowable-result", why)
+            }
+            (None, Ok(None)) => verdict::nothing(),
+            (None, Ok(Some(instead))) => {
+                let is_file = instead.get("file").is_some() && event.tool == "Read";
+                verdict::shown_instead(&instead, if is_file { ABOUT_HANDLES } else { "" })
+            }
+        }
+    }
+
+    /// What a tool returned without what it must not show, and what that was; nothing when it may be shown as it is.
+    fn cleared(
+        &self,
+        followed: &Followed,
+        event: &Event,
+        response: &str,
+    ) -> Option<Result<(Value, String), String>> {
+        let tool = ToolName { server: CLAUDE.to_owned(), tool: event.tool.clone() };
+        let file = event.input.as_ref().ok().and_then(|input| written::origin(&tool, input));
+        let hidden = followed.session.hidden();
+        let screen = &self.gate.screen;
+        if let Some(file) = &file {
+            screen.note_found(hidden, file, response.as_bytes());
+        }
+        let origin = file.unwrap_or_else(|| tool.to_string());
+        let cleared = match screen.cleared(&self.gate.secrets, hidden, &origin, response.as_bytes()) {
+            Ok(None) => return None,
+            Ok(Some(cleared)) => cleared,
+            Err(why) => return Some(Err(why)),
+        };
+        let instead = serde_json::from_slice(&cleared.text).map(|instead| (instead, cleared.note));
+        Some(instead.map_err(|_| "without what it must not show it is no result any more".to_owned()))
+    }
+
+    pub(super) fn failed(&self, followed: &Followed, event: &Event) -> Value {
+        if let Some(Judged { receipt: Some(receipt), taken, .. }) =
+            locked(&followed.calls).remove(&event.use_id)
+        {
+            let error = event.body.text("error").unwrap_or_default();
+            self.read(followed, &event.tool, &error);
+            receipt.close(Status::Error, &taken, error.as_bytes());
+        }
+        // The client shows an error as it is, whatever is answered here: the batch it is in is stopped.
+        let error = event.body.get("error").map_or("", RawValue::get);
+        if let Some(why) = self.unshowable(followed, event, error) {
+            self.alert(followed, "secret-in-error", &why, &event.use_id);
+            *locked(&followed.stopped) = Some(why);
+        }
+        verdict::nothing()
+    }
+
+    /// The last look before the model sees what its calls returned: the texts themselves, as it would read them.
+    pub(super) fn batch(&self, followed: &Followed, event: &Event) -> Value {
+        if let Some(why) = followed.halt_reason().or_else(|| locked(&followed.stopped).take()) {
+            return verdict::block(&why);
+        }
+        let Some(calls) = event.body.get("tool_calls") else { return verdict::nothing() };
+        let Ok(calls) = serde_json::from_str::<Vec<Value>>(calls.get()) else {
+            return verdict::block("what the calls returned cannot be read");
+        };
+        for call in &calls {
+            // What a call was given may be what was put back in it; what it returned may not.
+            let returned = call.get("tool_response").map(Value::to_string).unwrap_or_default();
+            if let Some(why) = self.unshowable(followed, event, &returned) {
+                self.alert(
+                    followed,
+                    "secret-in-result",
+                    &why,
+                    call["tool_use_id"].as_str().unwrap_or_default(),
+                );
+                return verdict::block(&why);
+            }
+        }
+        verdict::nothing()
+    }
+
+    /// Why `text`, which is JSON and cannot be replaced any more, must not reach the model.
+    fn unshowable(&self, followed: &Followed, event: &Event, text: &str) -> Option<String> {
+        let origin = format!("{CLAUDE}/{}", event.tool);
+        let hidden = followed.session.hidden();
+        match self.gate.screen.cleared(&self.gate.secrets, hidden, &origin, text.as_bytes()) {
+            Ok(None) => None,
+            Ok(Some(cleared)) => Some(format!(
+                "what a call returned cannot be shown, and its client lets nothing be taken out of it (that would be {})",
+                cleared.note.trim_start_matches("taken out of it: ")
+            )),
+            Err(why) => Some(format!("what a call returned cannot be searched: {why}")),
+        }
+    }
+
+    fn halt(&self, followed: &Followed, event: &Event, rule: &str, why: String) -> Value {
+        self.alert(followed, rule, &why, &event.use_id);
+        let answer = verdict::halt(&why);
+        *locked(&followed.halted) = Some(why);
+        answer
+    }
+}
