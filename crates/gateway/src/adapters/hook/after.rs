@@ -7,6 +7,7 @@ use crate::screen::Flow;
 use crate::wire::record::Status;
 use crate::written;
 use judge::request::tree::Tree;
+use judge::spotlight::Source;
 use judge::tool::ToolName;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -101,6 +102,7 @@ impl Hooks {
                 (verdict::withheld(&event.tool, response, &why).map(Some).ok_or(why.clone()), why)
             }
         };
+        let shown = shown.map(|instead| self.between_marks(followed, &event.tool, response, instead));
         if let Some(Judged { receipt: Some(receipt), taken, .. }) = judged {
             let note = if taken.is_empty() || !note.is_empty() { note } else { taken };
             let status = if shown.is_ok() { Status::Ok } else { Status::Withheld };
@@ -118,6 +120,30 @@ impl Hooks {
                 verdict::shown_instead(&instead, if is_file { ABOUT_HANDLES } else { "" })
             }
         }
+    }
+
+    /// The same with a fetched page between the session's marks. What other tools return is left in its form: files are edited by it.
+    fn between_marks(
+        &self,
+        followed: &Followed,
+        tool: &str,
+        response: &str,
+        instead: Option<Value>,
+    ) -> Option<Value> {
+        if tool != "WebFetch" {
+            return instead;
+        }
+        let name = ToolName { server: CLAUDE.to_owned(), tool: tool.to_owned() };
+        let mode = self.gate.config.marks.mode(&name);
+        let page = instead.clone().or_else(|| serde_json::from_str(response).ok());
+        let marked = page.and_then(|mut page| {
+            let text = page.get("result")?.as_str()?;
+            let source = Source { tool: &name, label: "" };
+            let marked = followed.session.marks().mark(&source, mode, text).text;
+            page["result"] = marked.into();
+            Some(page)
+        });
+        marked.or(instead)
     }
 
     /// What a tool returned without what it must not show, and what that was; nothing when it may be shown as it is.

@@ -110,6 +110,10 @@ impl Hooks {
             "PostToolUse" => self.after(&followed, event),
             "PostToolUseFailure" => self.failed(&followed, &event),
             "PostToolBatch" => self.batch(&followed, &event),
+            "SessionStart" => match crate::marks::preamble(&self.gate, &followed.session, Some(CLAUDE)) {
+                Some(words) => verdict::told_at_start(&words),
+                None => verdict::nothing(),
+            },
             "UserPromptSubmit" => {
                 let prompt = event.body.text("prompt").unwrap_or_default();
                 let digest = judge::digest::hex(prompt.as_bytes());

@@ -52,6 +52,11 @@ pub fn block(why: &str) -> Value {
     json!({ "decision": "block", "reason": format!("{VOICE}{why}") })
 }
 
+/// `SessionStart`: the model is told this before anything else.
+pub fn told_at_start(words: &str) -> Value {
+    json!({ "hookSpecificOutput": { "hookEventName": "SessionStart", "additionalContext": words } })
+}
+
 /// `PostToolUse`: the model sees this instead, and is told `about` it where that says anything.
 pub fn shown_instead(output: &Value, about: &str) -> Value {
     let mut answer =
