@@ -27,9 +27,10 @@ fn ingestion(config: &Config, inventory: &Inventory) -> Result<String, String> {
     let read = inventory.tools().filter(is_tool).find(reads);
     let act = inventory.tools().filter(is_tool).find(acts);
     match (read, act) {
-        (Some(read), Some(act)) => Err(format!(
-            "one agent reads what anybody may have written ({}) and acts on others ({}); let a reader without tools read it: \
-             [quarantine], docs/quarantine.md",
+        // No fault: policies can ask where values came from. But whoever set it up should know.
+        (Some(read), Some(act)) => Ok(format!(
+            "one agent reads what anybody may have written ({}) and acts on others ({}); `bailiwick redteam` says what that \
+             costs, and a reader without tools can do the reading: docs/quarantine.md",
             read.name, act.name
         )),
         _ => Ok("nothing that reads what anybody may have written also acts on others".to_owned()),

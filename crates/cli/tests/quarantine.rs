@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Client, Gate, Project, fixture, ran, words};
+use common::{Client, Gate, Project, Web, fixture, ran, words};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -443,4 +443,43 @@ fn the_command_asks_the_same_reader() {
     let journal = Value::from(project.journal()).to_string();
     assert!(!betrays(&journal) && journal.contains(&format!("[{} bytes, sha256 ", PAGE.len())), "{journal}");
     assert_eq!(reader.heard().len(), 3);
+}
+
+#[test]
+fn the_other_era_over_http_and_the_hook_know_the_tool_too() {
+    let reader = StandIn::new();
+    let project = project(Some(&reader));
+    let gate = Gate::start(&project);
+    let web = Web::at(&gate);
+    let send = |method: &str, mut params: Value| {
+        params["_meta"] = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+        });
+        let mut headers = web.headers();
+        headers.push(("Mcp-Protocol-Version".to_owned(), "2026-07-28".to_owned()));
+        headers.push(("Mcp-Method".to_owned(), method.to_owned()));
+        headers.extend(params["name"].as_str().map(|name| ("Mcp-Name".to_owned(), name.to_owned())));
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        web.send("POST", "/mcp", &headers, body.as_bytes()).message()["result"].clone()
+    };
+    let listed = send("tools/list", json!({})).to_string();
+    assert!(listed.contains("\"bailiwick__quarantine\""), "{listed}");
+    for (says, is_error, text) in [(HONEST, false, "\"euro\":300"), (PAGE, true, "not plain JSON")] {
+        reader.say(Says::Text(says.to_owned()));
+        let call = json!({ "name": "bailiwick__quarantine", "arguments": asked("fix__page_get") });
+        let result = send("tools/call", call);
+        assert!(result["resultType"] == "complete" && result["isError"] == is_error, "{result}");
+        assert!(result["content"][0]["text"].as_str().unwrap().contains(text), "{result}");
+        assert!(!betrays(&result.to_string()), "{result}");
+    }
+    for (tool, is_denied) in [("bailiwick__quarantine", false), ("bailiwick__other", true)] {
+        let event = json!({
+            "hook_event_name": "PreToolUse", "session_id": "0a1b2c3d", "cwd": project.path(), "tool_use_id": "t1",
+            "permission_mode": "default", "tool_name": format!("mcp__gate__{tool}"), "tool_input": asked("fix__page_get"),
+        });
+        let answer = project.run_with(&["hook"], event.to_string().as_bytes());
+        assert_eq!(answer.out.contains("\"deny\""), is_denied, "{answer:?}");
+    }
+    drop(gate);
 }
