@@ -9,6 +9,7 @@ use crate::facts::Scene;
 use crate::gate::Gate;
 use crate::receipt::{Denied, Entry, Failed, Output, Receipt};
 use crate::session::Session;
+use crate::wire::record::Status;
 use judge::filter::{Release, release};
 use judge::label::Labeled;
 use judge::permit::{Course, Decided, Pending, Permit, Recorded};
@@ -82,6 +83,14 @@ pub fn completed<O: Output>(
             return Err(receipt.failed(Failed { status, detail }));
         }
     };
+    let rules = gate.rules();
+    let (output, parts) = output.peek(O::parts);
+    let reviewed = rules.inventory.tool(output.source());
+    if let Some(Err(wrong)) = reviewed.map(|tool| tool.flow.permits(&parts)) {
+        let why =
+            format!("the answer of {} is not what was reviewed ({wrong}), and is withheld", output.source());
+        return Err(receipt.failed(Failed::new(Status::Withheld, why)));
+    }
     let (output, mut note) = match gate.screen.passed(&gate.secrets, session.hidden(), output) {
         Ok(passed) => passed,
         Err(withheld) => return Err(receipt.withheld(&withheld)),
@@ -90,8 +99,7 @@ pub fn completed<O: Output>(
         // The conversation knows what was read before the agent does.
         Reading::Agent => {
             let source = output.source().clone();
-            let known =
-                |output: &O| output.read_into(&session.conversation(), &gate.rules().inventory, &source);
+            let known = |output: &O| output.read_into(&session.conversation(), &rules.inventory, &source);
             let (output, ()) = output.peek(known);
             crate::marks::shown(gate, session, &mut receipt, output)
         }

@@ -1,7 +1,9 @@
 //! The words in which a review says what a tool's flow is, in JSON.
 //! An unknown word is an error, never a default.
 
+use super::extract::Schema;
 use super::role::{Flow, Format, Reach, Role, Trust};
+use crate::request::tree::Tree;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -25,7 +27,7 @@ const TRUSTS: [(&str, Trust); 5] = [
 const FORMATS: [(&str, Format); 3] = [("auto", Format::Auto), ("yaml", Format::Yaml), ("text", Format::Text)];
 
 impl Flow {
-    /// Reads a review's `flow`: `{"reach", "arguments", "result", "fields", "format", "private"}`, all optional.
+    /// Reads a review's `flow`: `{"reach", "arguments", "result", "fields", "format", "private", "answer"}`, all optional.
     ///
     /// # Errors
     /// A member or word that does not exist, in words.
@@ -43,9 +45,14 @@ impl Flow {
                     flow.private =
                         Some(value.as_str().ok_or("`private` is not a compartment's name")?.to_owned());
                 }
+                "answer" => {
+                    let schema =
+                        Tree::parse(value.to_string().as_bytes()).map_err(|error| error.to_string())?;
+                    flow.answer = Some(Schema::read(&schema).map_err(|error| format!("`answer`: {error}"))?);
+                }
                 other => {
                     return Err(format!(
-                        "`flow` has no `{other}`; it has reach, arguments, result, fields, format, private"
+                        "`flow` has no `{other}`; it has reach, arguments, result, fields, format, private, answer"
                     ));
                 }
             }

@@ -1,6 +1,8 @@
 //! What each argument of a tool decides and how far each part of its answer is to be trusted, as reviewed.
 //! What a review leaves open gets the careful reading; nothing here looks at a value.
 
+use super::extract::{Mismatch, Schema};
+use super::provenance::Read;
 use crate::shape::{Kind, Shape};
 use crate::tool::{Effect, Impact, Tool};
 use std::collections::BTreeMap;
@@ -76,7 +78,7 @@ pub enum Format {
 }
 
 /// The reviewed flow of one tool. The default is the careful reading of everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Flow {
     /// What a call touches; by effect and kinds of arguments where absent.
     pub reach: Option<Reach>,
@@ -90,6 +92,8 @@ pub struct Flow {
     pub format: Format,
     /// The compartment its answers belong to.
     pub private: Option<String>,
+    /// All that it may answer; anything else is withheld.
+    pub answer: Option<Schema>,
 }
 
 /// Last words of argument names that hold free text.
@@ -119,6 +123,18 @@ const AMOUNT: [&str; 8] = ["amount", "amounts", "price", "total", "sum", "cents"
 const OBJECT: [&str; 6] = ["id", "ids", "number", "sha", "ref", "key"];
 
 impl Flow {
+    /// Whether an answer is one that may be given.
+    ///
+    /// # Errors
+    /// Where it is not what was reviewed. The words quote nothing of it.
+    pub fn permits(&self, parts: &[Read]) -> Result<(), Mismatch> {
+        let Some(schema) = &self.answer else { return Ok(()) };
+        parts.iter().try_for_each(|part| match part {
+            Read::Text(text) => schema.check(text.as_bytes()).map(drop),
+            Read::Tree(tree) => schema.check(tree.canonical().as_bytes()).map(drop),
+        })
+    }
+
     /// Trust in the field at `path` of an answer.
     pub(super) fn trust(&self, path: &str) -> Trust {
         covering(&self.fields, path).copied().unwrap_or(self.result)
