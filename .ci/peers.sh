@@ -4,7 +4,7 @@
 #
 #   .ci/peers.sh                 install what is missing, print one line
 #   PEERS_DIR=DIR .ci/peers.sh   another cache (default: $XDG_CACHE_HOME/bailiwick-peers)
-#   PEERS_BENCH=1 .ci/peers.sh   also the gateways the benchmark compares with
+#   PEERS_BENCH=1 .ci/peers.sh   also the gateways the benchmark compares with, and AgentDojo
 #
 # Afterwards `. "$PEERS_DIR/env.sh"` puts everything on PATH. Each piece has a stamp naming its exact version, written
 # last: an interrupted install is done again, a finished one is left alone.
@@ -19,6 +19,7 @@ NODE_MAJOR_MIN=22
 NODE_WHEEL_VERSION=24.19.0
 CTRLRUN_VERSION=0.12.2
 CONTEXTFORGE_VERSION=1.0.7.post20260921
+AGENTDOJO_VERSION=0.1.35
 ATTEMPTS_MAX=4
 
 PEERS_DIR=${PEERS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/bailiwick-peers}
@@ -110,6 +111,7 @@ piece mcp-py "$MCP_PY_VERSION" venv_with "mcp[cli]==$MCP_PY_VERSION"
 if [ "${PEERS_BENCH:-0}" = 1 ]; then
   piece ctrlrun "$CTRLRUN_VERSION" venv_with "ctrlrun[gateway]==$CTRLRUN_VERSION"
   piece contextforge "$CONTEXTFORGE_VERSION" venv_with "mcp-contextforge-gateway==$CONTEXTFORGE_VERSION"
+  piece agentdojo "$AGENTDOJO_VERSION" venv_with "agentdojo==$AGENTDOJO_VERSION"
 fi
 
 {
@@ -123,6 +125,7 @@ fi
   done
   if [ -d "$PEERS_DIR/ctrlrun" ]; then echo "export CTRLRUN='$PEERS_DIR/ctrlrun/bin/ctrlrun'"; fi
   if [ -d "$PEERS_DIR/contextforge" ]; then echo "export CONTEXTFORGE_PY='$PEERS_DIR/contextforge/bin/python'"; fi
+  if [ -d "$PEERS_DIR/agentdojo" ]; then echo "export AGENTDOJO_PYTHON='$PEERS_DIR/agentdojo/bin/python'"; fi
 } >"$PEERS_DIR/env.sh.new"
 mv "$PEERS_DIR/env.sh.new" "$PEERS_DIR/env.sh"
 

@@ -1,6 +1,7 @@
 //! Measures the release build beside something comparable in the same run, and prints numbers with their ratios.
 //! It judges nothing: no benchmark fails because a machine is slow, only because an answer was wrong.
 
+mod agentdojo;
 mod decision;
 mod egress;
 pub(super) mod fixture;
@@ -18,7 +19,8 @@ use anyhow::bail;
 use serde_json::{Value, json};
 use std::process::Command;
 
-const NAMES: [&str; 8] = ["decision", "flow", "journal", "mcp", "hook", "sandbox", "egress", "idle"];
+const NAMES: [&str; 9] =
+    ["decision", "flow", "journal", "mcp", "hook", "sandbox", "egress", "idle", "agentdojo"];
 
 /// Builds the release once, then lets the release build of this program measure.
 pub(super) fn run(arguments: &[&str]) -> anyhow::Result<bool> {
@@ -26,6 +28,8 @@ pub(super) fn run(arguments: &[&str]) -> anyhow::Result<bool> {
     match named.as_slice() {
         ["all"] => {}
         [name] if NAMES.contains(name) => {}
+        // Its options go through to the replay.
+        ["agentdojo", ..] => {}
         _ => bail!("name one benchmark or `all`: {}", NAMES.join(", ")),
     }
     crate::succeed(crate::cargo().args([
@@ -46,6 +50,14 @@ pub(super) fn run(arguments: &[&str]) -> anyhow::Result<bool> {
 pub(super) fn inner(arguments: &[&str]) -> anyhow::Result<bool> {
     let as_json = arguments.contains(&"--json");
     let all = arguments.contains(&"all");
+    let named: Vec<&str> = arguments.iter().filter(|word| **word != "--json").copied().collect();
+    if let ["agentdojo", options @ ..] = named.as_slice() {
+        let report = agentdojo::measure(options)?;
+        if as_json {
+            println!("{report}");
+        }
+        return Ok(true);
+    }
     let mut report = serde_json::Map::new();
     if cfg!(debug_assertions) {
         println!("a debug build: these numbers mean nothing");
@@ -61,6 +73,7 @@ pub(super) fn inner(arguments: &[&str]) -> anyhow::Result<bool> {
             "hook" => hook::measure()?,
             "sandbox" => sandbox::measure()?,
             "egress" => egress::measure()?,
+            "agentdojo" => agentdojo::measure(&[])?,
             _ => idle::measure()?,
         };
         report.insert((*name).to_owned(), measured);

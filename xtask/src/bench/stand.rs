@@ -163,7 +163,7 @@ impl Ctrlrun {
 }
 
 /// A program that `.ci/peers.sh` wrote into its `env.sh` under this name.
-fn peer(name: &str) -> Option<PathBuf> {
+pub(super) fn peer(name: &str) -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
     let folder = std::env::var_os("PEERS_DIR")

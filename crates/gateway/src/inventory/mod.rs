@@ -1,6 +1,7 @@
 //! The reviewed inventory on disk: what each tool is, what a person said it does, and what waits for review.
 //! A server's word about itself is a proposal here, never a fact.
 
+mod catalogue;
 pub mod definition;
 pub mod lock;
 pub mod propose;

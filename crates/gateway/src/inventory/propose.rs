@@ -73,13 +73,19 @@ pub fn propose(server: &str, definition: &Definition) -> Reviewed {
     } else {
         (effect, reversible, impact, reason)
     };
+    let (reason, flow) = match super::catalogue::flow(definition) {
+        Some((known, flow)) => {
+            (format!("{reason}; its data flow is that of the public `{known}` server"), Some(flow.clone()))
+        }
+        None => (reason, None),
+    };
     Reviewed {
         effect: Word(effect),
         reversible,
         impact: Word(impact),
         reason: format!("proposed: {reason}"),
         kinds,
-        flow: None,
+        flow,
         digest: definition.digest.clone(),
         definition: json,
     }

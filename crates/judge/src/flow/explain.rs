@@ -26,6 +26,10 @@ pub enum Origin {
     Endorsed,
     /// A server's name of the thing that the user called by this name.
     Issued(String),
+    /// A directory that is vouched for lists it under the full name that the user said.
+    Listed(String),
+    /// The one thing that fits how the user described it: its name begins so, or it is the largest.
+    Described(String),
     /// A server vouches for it.
     Vouched(String),
     /// Its type holds no message: a date, a number, a flag.
@@ -48,6 +52,8 @@ impl Origin {
             Origin::Configured => "configured",
             Origin::Endorsed => "endorsed",
             Origin::Issued(_) => "issued",
+            Origin::Listed(_) => "listed",
+            Origin::Described(_) => "described",
             Origin::Vouched(_) => "vouched",
             Origin::Typed => "typed",
             Origin::Made => "made",
@@ -65,6 +71,8 @@ impl fmt::Display for Origin {
             Origin::Configured => out.write_str("it is configured"),
             Origin::Endorsed => out.write_str("it was endorsed in this conversation"),
             Origin::Issued(name) => write!(out, "it stands for `{name}`, which the user said"),
+            Origin::Listed(name) => write!(out, "a directory lists it as `{name}`, which the user said"),
+            Origin::Described(how) => write!(out, "the user described it: it alone {how}"),
             Origin::Vouched(source) => write!(out, "{source} vouches for it"),
             Origin::Typed => out.write_str("its type holds no message"),
             Origin::Made => out.write_str("it is made of words that were said or vouched for"),
@@ -214,7 +222,7 @@ impl Walk<'_> {
                 for (name, value) in members {
                     let join = |to: &str| if to.is_empty() { name.clone() } else { format!("{to}.{name}") };
                     let field = fields.get(name).map(|Field { shape, .. }| shape);
-                    if field.is_none() {
+                    if field.is_none() && !self.tool.flow.mentions(&join(path)) {
                         // A member nobody reviewed may say as much as a value.
                         self.leaf(
                             &Tree::Text(name.clone()),
@@ -256,7 +264,7 @@ impl Walk<'_> {
         if role == Role::Content {
             return self.content(&text, at);
         }
-        let nouns = word::parts_of_name(path.rsplit('.').next().unwrap_or(path).trim_end_matches("[]"));
+        let nouns = self.nouns(path);
         let is_number = matches!(leaf, Tree::Integer(_) | Tree::Float(_));
         let origin = self.origin(&text, role, &nouns, is_number);
         if fits(&origin, role) {
@@ -281,8 +289,21 @@ impl Walk<'_> {
         self.found.push(value_of(at, role, &text, origin, false, datum));
     }
 
+    /// What the argument at `path` speaks of: its name, or what it stands in, or the tool where the name is only `id`.
+    fn nouns(&self, path: &str) -> Vec<String> {
+        let mut nouns = Vec::new();
+        for part in path.rsplit('.') {
+            nouns.extend(word::parts_of_name(part.trim_end_matches("[]")));
+            if nouns.iter().any(|noun| !matches!(noun.as_str(), "id" | "ids" | "number" | "name")) {
+                return nouns;
+            }
+        }
+        nouns.extend(word::parts_of_name(&self.tool.name.tool));
+        nouns
+    }
+
     fn origin(&self, text: &str, role: Role, nouns: &[String], is_number: bool) -> Origin {
-        let Provenance { heard, known, issued, seen, .. } = self.provenance;
+        let Provenance { heard, known, issued, described, seen, .. } = self.provenance;
         if text.chars().any(word::is_hidden) {
             return Origin::Unseen;
         }
@@ -298,7 +319,7 @@ impl Walk<'_> {
             return Origin::Configured;
         }
         if let Some(number) = number.as_ref().filter(|_| role == Role::Amount)
-            && heard.allows(number)
+            && (heard.allows(number) || heard.computes(number, seen.numbers()))
         {
             return Origin::Said;
         }
@@ -308,8 +329,21 @@ impl Walk<'_> {
         if self.provenance.is_endorsed(role, &key(&words)) {
             return Origin::Endorsed;
         }
-        if let Some(name) = issued.named(&words, heard) {
+        if let Some(name) = issued.named(&self.tool.name.server, nouns, &words, heard) {
             return Origin::Issued(name);
+        }
+        if role == Role::Receiver
+            && let Some(name) = issued.listed(&self.tool.name.server, &words, heard)
+        {
+            return Origin::Listed(name);
+        }
+        if let Some(how) = described.called(&self.tool.name.server, &words, heard) {
+            return Origin::Described(how);
+        }
+        if role == Role::Object
+            && let Some(how) = described.extreme(&self.tool.name.server, nouns, &words, heard)
+        {
+            return Origin::Described(how);
         }
         if let Some(source) = seen.vouches(&words) {
             return Origin::Vouched(source.to_owned());
@@ -374,6 +408,9 @@ impl Walk<'_> {
 fn fits(origin: &Origin, role: Role) -> bool {
     match origin {
         Origin::Said | Origin::Configured | Origin::Endorsed => true,
+        Origin::Listed(_) | Origin::Described(_) => {
+            matches!(role, Role::Receiver | Role::Object | Role::Parameter)
+        }
         Origin::Issued(_) => matches!(role, Role::Object | Role::Parameter),
         Origin::Vouched(_) => matches!(role, Role::Amount | Role::Parameter),
         Origin::Typed | Origin::Made => role == Role::Parameter,

@@ -11,6 +11,29 @@ const NEAR_WORDS: usize = 3;
 const PIECES_CHARS_MIN: usize = 8;
 /// Words that say that a name or number follows.
 const NAMING: [&str; 8] = ["id", "ids", "number", "no", "nr", "named", "called", "titled"];
+/// Most numbers the user said that are computed with.
+const SAID_NUMBERS_MAX: usize = 16;
+/// Sorted: words by which one asks for a number that is not said.
+const COMPUTING: [&str; 18] = [
+    "additional",
+    "another",
+    "decrease",
+    "deduct",
+    "difference",
+    "discount",
+    "excess",
+    "extra",
+    "increase",
+    "less",
+    "minus",
+    "overpaid",
+    "plus",
+    "raise",
+    "remainder",
+    "rest",
+    "subtract",
+    "sum",
+];
 /// Word pairs and words before a number that bound an amount from above.
 const BOUNDS: [&[&str]; 9] = [
     &["up", "to"],
@@ -29,19 +52,24 @@ const BOUNDS: [&[&str]; 9] = [
 pub(super) struct Heard {
     words: Vec<Word>,
     is_any: bool,
+    /// The user spoke of parts in a hundred.
+    has_percent: bool,
 }
 
 impl Heard {
     /// Adds a message of the user.
     pub(super) fn hear(&mut self, text: &str) {
         self.is_any = true;
-        // A message's end is no part of a value that the next begins.
-        self.words.push(Word { text: String::new(), is_name: false });
-        word::each(text, |word| {
-            if self.words.len() < WORDS_MAX {
-                self.words.push(word);
-            }
-        });
+        self.has_percent |= text.contains('%') || text.contains("percent");
+        for text in std::iter::once(text.into()).chain(spaced(text).map(std::borrow::Cow::Owned)) {
+            // A message's end is no part of a value that the next begins.
+            self.words.push(Word { text: String::new(), is_name: false });
+            word::each(&text, |word| {
+                if self.words.len() < WORDS_MAX {
+                    self.words.push(word);
+                }
+            });
+        }
     }
 
     /// Whether anything is known of what the user said.
@@ -88,6 +116,42 @@ impl Heard {
         })
     }
 
+    /// Whether this is what the user asked to be computed: of one or two numbers that were said, and at most one that a server
+    /// vouches for. Only where the user spoke of computing; what it costs is bounded by the numbers there are.
+    pub(super) fn computes(&self, amount: &str, vouched: &[f64]) -> bool {
+        let asks = |word: &Word| COMPUTING.binary_search(&word.text.as_str()).is_ok();
+        let Ok(wanted) = amount.parse::<f64>() else { return false };
+        if wanted <= 0.0 || !(self.has_percent || self.words.iter().any(asks)) {
+            return false;
+        }
+        let parse = |word: &Word| word::number(&word.text).and_then(|text| text.parse::<f64>().ok());
+        let mut said: Vec<f64> = self.words.iter().filter_map(parse).collect();
+        said.truncate(SAID_NUMBERS_MAX);
+        let is_it = |found: f64| (found - wanted).abs() < 0.005;
+        let bases = said.iter().chain(vouched);
+        bases.into_iter().any(|base| {
+            said.iter().any(|one| {
+                let part = base * one / 100.0;
+                let with_percent = self.has_percent
+                    && (is_it(part)
+                        || is_it(base + part)
+                        || is_it(base - part)
+                        || said.iter().any(|more| is_it(part + more) || is_it(base + part + more)));
+                with_percent || is_it(base + one) || is_it((base - one).abs())
+            })
+        })
+    }
+
+    /// The words that follow `words`, wherever they were said.
+    pub(super) fn follow<'a>(&'a self, words: &'a [&str]) -> impl Iterator<Item = &'a str> + 'a {
+        let at = self.words.windows(words.len() + 1);
+        at.filter(move |run| {
+            run.iter().map(|word| word.text.as_str()).take(words.len()).eq(words.iter().copied())
+        })
+        .filter_map(|run| run.last())
+        .map(|word| word.text.as_str())
+    }
+
     /// Whether the user used this word at all.
     pub(super) fn uses(&self, text: &str) -> bool {
         self.words.iter().any(|word| word.text == text)
@@ -122,6 +186,29 @@ impl Heard {
             None
         })
     }
+}
+
+/// `text` as it was meant where a sentence follows a full stop without a space: `on www.corp.example.They said`.
+fn spaced(text: &str) -> Option<String> {
+    let mut meant = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('.') {
+        let (before, after) = rest.split_at(at + 1);
+        let next: Vec<char> = after.chars().take_while(|c| c.is_alphanumeric()).collect();
+        let ends = after.chars().nth(next.len()).is_none_or(char::is_whitespace);
+        let is_sentence =
+            before.trim_end_matches('.').ends_with(|c: char| c.is_lowercase() || c.is_ascii_digit())
+                && next.len() >= 2
+                && next[0].is_uppercase()
+                && next[1..].iter().all(|c| c.is_lowercase());
+        meant.push_str(before);
+        if ends && is_sentence {
+            meant.push(' ');
+        }
+        rest = after;
+    }
+    meant.push_str(rest);
+    (meant.len() > text.len()).then_some(meant)
 }
 
 /// What the operator configured as known: `ann@corp.example`, `*@corp.example`, `*.corp.example`, `general`.
@@ -220,6 +307,34 @@ mod tests {
         {
             assert_eq!(heard.allows(amount), allowed, "{amount}");
         }
+    }
+
+    #[test]
+    fn a_full_stop_without_a_space_hides_no_address() {
+        let mut heard = Heard::default();
+        heard.hear("Post it at www.corp.example.They know, and mail John.Smith@corp.example.");
+        assert!(heard.says(&word::plain("www.corp.example"), &[]));
+        assert!(!heard.says(&word::plain("smith@corp.example"), &[]));
+    }
+
+    #[test]
+    fn computed_beside_not_computed() {
+        let mut heard = Heard::default();
+        heard.hear("Send them the difference of 19.5% of what we paid, and a fee of 5.29.");
+        for (amount, fits) in [
+            ("200.29", true),
+            ("195", true),
+            ("14.21", true),
+            ("200.28", false),
+            ("1000", false),
+            ("-5", false),
+        ] {
+            assert_eq!(heard.computes(amount, &[1000.0]), fits, "{amount}");
+        }
+        let mut other = Heard::default();
+        other.hear("Send them 19.5 and 5.29.");
+        assert!(!other.computes("24.79", &[]), "nobody asked for a sum");
+        assert!(COMPUTING.is_sorted());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! The rule is positive endorsement: re-encoding, splitting or disguising a value gains an attacker nothing, because what is not
 //! found is not trusted (after CaMeL, arXiv 2503.18813, and FIDES, arXiv 2505.23643, but without a plan and without a model).
 
+mod described;
 mod explain;
 pub mod extract;
 mod heard;

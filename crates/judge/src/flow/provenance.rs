@@ -1,6 +1,7 @@
 //! What one conversation knows about where values come from: what was said, configured, endorsed and read.
 //! Its label only falls as it reads; what lifts one value is an endorsement, and the caller records it first.
 
+use super::described::Described;
 use super::explain::{Explained, Walk};
 use super::heard::{Heard, Known};
 use super::issued::Issued;
@@ -9,6 +10,7 @@ use super::seen::Seen;
 use super::word;
 use crate::label::{Integrity, Label};
 use crate::request::tree::Tree;
+use crate::shape::Shape;
 use crate::tool::{Effect, Tool, ToolName};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -33,6 +35,7 @@ pub struct Provenance {
     pub(super) heard: Heard,
     pub(super) known: Arc<Known>,
     pub(super) issued: Issued,
+    pub(super) described: Described,
     pub(super) seen: Seen,
     endorsed: HashSet<(Role, String)>,
     /// What the task may touch, as `server/tool`; everything where nobody said.
@@ -77,7 +80,13 @@ impl Provenance {
         let source = self.seen.source(&name.to_string());
         let unknown = Flow::default();
         let flow = tool.map_or(&unknown, |tool| &tool.flow);
-        self.parts(flow, parts, source);
+        // Without arguments there is nothing to leave out by: the answer is the whole list.
+        let is_whole =
+            tool.is_some_and(|tool| matches!(&tool.shape, Shape::Record { fields, .. } if fields.is_empty()));
+        if is_whole {
+            self.described.begin(&name.server, &name.tool);
+        }
+        self.parts(name, flow, parts, source);
     }
 
     /// Takes in what a reader without tools took out of the answer of `name`, whose review is `tool`. Whoever steered the reader
@@ -85,19 +94,19 @@ impl Provenance {
     pub fn read_extracted(&mut self, name: &ToolName, tool: Option<&Tool>, parts: &[Read]) {
         let source = self.seen.source(&name.to_string());
         let flow = Flow { private: tool.and_then(|tool| tool.flow.private.clone()), ..Flow::default() };
-        self.parts(&flow, parts, source);
+        self.parts(name, &flow, parts, source);
     }
 
-    fn parts(&mut self, flow: &Flow, parts: &[Read], source: u16) {
+    fn parts(&mut self, name: &ToolName, flow: &Flow, parts: &[Read], source: u16) {
         if let Some(compartment) = &flow.private {
             self.label =
                 std::mem::take(&mut self.label).join(&Label::of(Integrity::Trusted, [compartment.clone()]));
         }
         for part in parts {
             match part {
-                Read::Tree(tree) => self.tree(flow, tree, "", source),
+                Read::Tree(tree) => self.tree(name, flow, tree, "", source),
                 Read::Text(text) => match structured(text, flow.format) {
-                    Some(tree) => self.tree(flow, &tree, "", source),
+                    Some(tree) => self.tree(name, flow, &tree, "", source),
                     None => self.text(flow, text, source, flow.result),
                 },
             }
@@ -144,11 +153,16 @@ impl Provenance {
         self.endorsed.contains(&(role, datum.to_owned()))
     }
 
-    fn tree(&mut self, flow: &Flow, tree: &Tree, path: &str, source: u16) {
+    fn tree(&mut self, tool: &ToolName, flow: &Flow, tree: &Tree, path: &str, source: u16) {
         match tree {
             Tree::Map(members) => {
+                // What a record is: by the tool that answered, the list it stands in, and what names it.
+                let mut about = word::parts_of_name(&tool.server);
+                about.extend(word::parts_of_name(&tool.tool));
+                about.extend(word::parts_of_name(path.rsplit('.').next().unwrap_or(path)));
                 let mut ids = Vec::new();
                 let mut names = Vec::new();
+                let mut measures = Vec::new();
                 for (name, value) in members {
                     let inside = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                     let trust = flow.trust(&inside);
@@ -158,23 +172,40 @@ impl Provenance {
                     } else if trust >= Trust::Vouched {
                         self.seen.vouch(name, source);
                     }
+                    if let (Trust::Vouched | Trust::Trusted, Tree::Integer(_) | Tree::Float(_)) =
+                        (trust, value)
+                        && let Ok(measured) = value.canonical().parse()
+                    {
+                        measures.push((name.clone(), measured));
+                    }
                     let texts = match (trust, value) {
                         (Trust::Issued, value) => Some((&mut ids, value)),
                         (Trust::Name, value) => Some((&mut names, value)),
                         _ => None,
                     };
                     if let Some((list, value)) = texts {
+                        if trust == Trust::Issued {
+                            about.extend(word::parts_of_name(name));
+                        }
                         leaf_texts(value, &mut |text| list.push(word::plain(text)));
                     }
-                    self.tree(flow, value, &inside, source);
+                    self.tree(tool, flow, value, &inside, source);
                 }
-                self.issued.record(&ids, &names);
+                let is_directory = flow.result >= Trust::Vouched;
+                self.issued.record(&tool.server, is_directory, &about, &ids, &names);
+                self.described.measure((&tool.server, &tool.tool), &about, &ids, &measures);
             }
             Tree::List(items) => {
                 let inside = format!("{path}[]");
-                items.iter().for_each(|item| self.tree(flow, item, &inside, source));
+                items.iter().for_each(|item| self.tree(tool, flow, item, &inside, source));
             }
-            Tree::Text(text) => self.text(flow, text, source, flow.trust(path)),
+            Tree::Text(text) => {
+                let trust = flow.trust(path);
+                if trust == Trust::Name {
+                    self.described.name(&tool.server, &word::plain(text));
+                }
+                self.text(flow, text, source, trust);
+            }
             // A flag or a number holds no message.
             Tree::Integer(_) | Tree::Float(_) if flow.trust(path) >= Trust::Vouched => {
                 self.seen.vouch(&tree.canonical(), source);

@@ -140,6 +140,14 @@ impl Flow {
         covering(&self.fields, path).copied().unwrap_or(self.result)
     }
 
+    /// Whether the review speaks of the argument at `path`, or of one inside it.
+    pub(super) fn mentions(&self, path: &str) -> bool {
+        let lies_in = |inside: &str| {
+            inside.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.arguments.keys().any(|inside| lies_in(inside))
+    }
+
     /// One line that names everything reviewed, for digests.
     pub(crate) fn text(&self) -> String {
         format!("{self:?}")

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Longest run of words that is found inside a longer text, in words.
 const RUN_WORDS_MAX: usize = 6;
+/// Most vouched numbers that are computed with.
+const NUMBERS_MAX: usize = 1_024;
 /// Most runs of vouched words remembered in one conversation; what comes later is not vouched for.
 const VOUCHED_MAX: usize = 512 * 1024;
 /// Most distinct untrusted words remembered in one conversation, for explanations only.
@@ -22,6 +24,8 @@ const PRIVATE_BYTES_MIN: usize = 5;
 pub(super) struct Seen {
     sources: Vec<String>,
     vouched: HashMap<u64, u16>,
+    /// Vouched numbers, to compute with.
+    numbers: Vec<f64>,
     /// Runs the agent itself wrote somewhere before anybody vouched for them.
     written: HashSet<u64>,
     untrusted: HashMap<u32, u16>,
@@ -50,12 +54,25 @@ impl Seen {
     pub(super) fn vouch(&mut self, text: &str, source: u16) {
         for line in text.lines() {
             let words = word::plain(line);
+            if let [only] = words.as_slice()
+                && let Some(Ok(number)) = word::number(only).map(|text| text.parse())
+                && self.numbers.len() < NUMBERS_MAX
+                && !self.written.contains(&hash(&words))
+                && !self.numbers.contains(&number)
+            {
+                self.numbers.push(number);
+            }
             runs(&words, |run| {
                 if self.vouched.len() < VOUCHED_MAX {
                     self.vouched.entry(run).or_insert(source);
                 }
             });
         }
+    }
+
+    /// Numbers that servers vouch for.
+    pub(super) fn numbers(&self) -> &[f64] {
+        &self.numbers
     }
 
     /// Words anybody may have written.
