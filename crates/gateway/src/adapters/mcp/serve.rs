@@ -50,13 +50,13 @@ pub(super) const CLIENT_CALL: &str = "claudecode/toolUseId";
 
 /// A call whose server asked something, waiting for a modern client to come back with answers.
 pub(crate) struct Parked {
-    conversation: Conversation,
+    conversation: Dialogue,
     /// What the call was; the retry must be the same.
     same: String,
     since: Instant,
 }
 
-struct Conversation {
+struct Dialogue {
     call: AbortOnDrop,
     asks: mpsc::Receiver<Ask>,
     waiting: HashMap<String, oneshot::Sender<Box<RawValue>>>,
@@ -138,83 +138,6 @@ impl Downstream {
                 self.forward(link, &method, params, arrival).await
             }
         }
-    }
-
-    async fn initialize(self: &Arc<Self>, params: &Object) -> Result<Box<RawValue>, Refusal> {
-        let asked = params.text("protocolVersion").unwrap_or_default();
-        match &self.endpoint {
-            Endpoint::One(server) => {
-                let link = self.link(server).await?;
-                let greeting = bridge::initialized(link.upstream.greeting(), &asked);
-                Ok(self.instructed(&link, greeting).to_raw())
-            }
-            Endpoint::All => {
-                let links = self.reachable().await;
-                let capabilities = self.capabilities(&links);
-                let mut greeting = json!({
-                    "protocolVersion": bridge::spoken(&asked),
-                    "capabilities": capabilities,
-                    "serverInfo": { "name": "bailiwick", "version": env!("CARGO_PKG_VERSION") },
-                });
-                if let Some(words) = self.about_marks(None) {
-                    greeting["instructions"] = words.into();
-                }
-                Ok(raw(greeting))
-            }
-        }
-    }
-
-    async fn discover(self: &Arc<Self>) -> Result<Box<RawValue>, Refusal> {
-        match &self.endpoint {
-            Endpoint::One(server) => {
-                let link = self.link(server).await?;
-                let found = bridge::discovered(link.upstream.greeting());
-                Ok(self.instructed(&link, found).to_raw())
-            }
-            Endpoint::All => {
-                let links = self.reachable().await;
-                let capabilities = self.capabilities(&links);
-                let mut found = json!({
-                    "resultType": "complete", "supportedVersions": [MODERN], "capabilities": capabilities,
-                    "ttlMs": 0, "cacheScope": "private",
-                    "_meta": { meta::SERVER: { "name": "bailiwick", "version": env!("CARGO_PKG_VERSION") } },
-                });
-                if let Some(words) = self.about_marks(None) {
-                    found["instructions"] = words.into();
-                }
-                Ok(raw(found))
-            }
-        }
-    }
-
-    /// A greeting whose instructions are the reviewed ones, and ours about the marks: instructions are read by models.
-    fn instructed(&self, link: &Link, mut greeting: Object) -> Object {
-        let text = greeting.text("instructions");
-        let is_reviewed = text.as_ref().is_some_and(|text| {
-            let digest = judge::digest::hex(text.as_bytes());
-            let rules = self.gate.rules();
-            rules.lock.servers.get(&link.server).is_some_and(|server| server.instructions == digest)
-        });
-        if !is_reviewed {
-            greeting.remove("instructions");
-        }
-        if text.is_some() && !is_reviewed {
-            self.alert(
-                "instructions-changed",
-                &format!("server `{}` gives instructions nobody reviewed; withheld", link.server),
-            );
-        }
-        if let Some(ours) = self.about_marks(Some(&link.server)) {
-            let words = text.filter(|_| is_reviewed).map_or(ours.clone(), |text| format!("{text}\n\n{ours}"));
-            greeting.set("instructions", raw(words));
-        }
-        greeting
-    }
-
-    /// What a model is told about marks. A client may keep what it discovered for its next session, so no session is named in it.
-    fn about_marks(&self, server: Option<&str>) -> Option<String> {
-        let words = crate::marks::preamble(&self.gate, &self.session, server)?;
-        Some(if self.era == Era::Modern { judge::spotlight::PREAMBLE.to_owned() } else { words })
     }
 
     /// Links to every server of this endpoint that can be reached; the others cost only themselves.
@@ -402,7 +325,7 @@ impl Downstream {
             Era::Legacy => self.clone().judged(outgoing, call, scene, Reading::Agent).await,
             Era::Modern => {
                 let call = tokio::spawn(self.clone().judged(outgoing, call, scene, Reading::Agent));
-                let conversation = Conversation {
+                let conversation = Dialogue {
                     call: AbortOnDrop(call),
                     asks,
                     waiting: HashMap::new(),
@@ -523,7 +446,7 @@ impl Downstream {
     /// Waits for the call's end or its server's questions, whichever comes first.
     async fn converse(
         self: &Arc<Self>,
-        mut conversation: Conversation,
+        mut conversation: Dialogue,
         same: String,
     ) -> Result<Result<Release<Answer>, Stop>, Result<Box<RawValue>, Refusal>> {
         tokio::select! {
@@ -540,7 +463,7 @@ impl Downstream {
         Err(self.park(conversation, same))
     }
 
-    fn park(&self, conversation: Conversation, same: String) -> Result<Box<RawValue>, Refusal> {
+    fn park(&self, conversation: Dialogue, same: String) -> Result<Box<RawValue>, Refusal> {
         let handle = crate::random::token();
         let result = json!({
             "resultType": "input_required", "inputRequests": conversation.shown, "requestState": handle,
@@ -817,7 +740,7 @@ impl Drop for Registered {
     }
 }
 
-impl Conversation {
+impl Dialogue {
     fn hear(&mut self, ask: Ask) {
         let key = format!("q{}", self.next);
         self.next += 1;
