@@ -52,7 +52,7 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
             }
         }
         Action::Diff { json } => {
-            let differing = differences(place, &config, &lock);
+            let (differing, unseen) = differences(place, &config, &lock);
             if json {
                 let rows: Vec<_> = differing.iter().map(|(server, change)| serde_json::json!({
                     "name": format!("{server}/{}", change.name()), "change": kind(change), "lines": lines(change),
@@ -61,7 +61,9 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
             } else {
                 differing.iter().for_each(|(server, change)| print(server, change));
                 let count = differing.len();
-                terminal::say(&if count == 0 {
+                terminal::say(&if count == 0 && !unseen.is_empty() {
+                    format!("{} could not be looked at; nothing differs elsewhere", unseen.join(", "))
+                } else if count == 0 {
                     "Nothing differs from the review.".to_owned()
                 } else {
                     format!(
@@ -69,7 +71,8 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
                     )
                 });
             }
-            return Ok(if differing.is_empty() { Outcome::Done } else { Outcome::DoesNotHold });
+            let is_all = differing.is_empty() && unseen.is_empty();
+            return Ok(if is_all { Outcome::Done } else { Outcome::DoesNotHold });
         }
         Action::Review { names, all, effect, impact, reversible } => {
             let effect = effect.map(|word| parse::<Effect>(&word)).transpose()?;
@@ -81,7 +84,8 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
                     given == name && digest.is_none_or(|digest| change.digest().starts_with(digest))
                 })
             };
-            for (server, change) in differences(place, &config, &lock) {
+            let (differing, unseen) = differences(place, &config, &lock);
+            for (server, change) in differing {
                 if chosen(&server, &change) {
                     print(&server, &change);
                     survey::accept(&mut lock, &server, &change);
@@ -120,9 +124,11 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
                 known.reason = "said by the reviewer".to_owned();
                 reviewed += 1;
             }
+            // Whoever asked for all of it must not believe that they got it.
+            let ended = if all && !unseen.is_empty() { Outcome::DoesNotHold } else { Outcome::Done };
             if reviewed == 0 {
                 terminal::say("Nothing to review.");
-                return Ok(Outcome::Done);
+                return Ok(ended);
             }
             lock.save(&place.config)?;
             terminal::say(&format!(
@@ -134,6 +140,7 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
                 Ok(_) => terminal::say("the running gate has taken it"),
                 Err(error) => terminal::complain(&format!("not yet in force: {error:#}")),
             }
+            return Ok(ended);
         }
     }
     Ok(Outcome::Done)
@@ -155,12 +162,13 @@ where
     Ok(serde_json::from_value::<Word<T>>(serde_json::json!(word))?.0)
 }
 
-fn differences(place: &Place, config: &Config, lock: &Lock) -> Vec<(String, Change)> {
+/// What differs from the review, and the servers that could not be looked at.
+fn differences(place: &Place, config: &Config, lock: &Lock) -> (Vec<(String, Change)>, Vec<String>) {
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
-        return Vec::new();
+        return (Vec::new(), config.server.keys().cloned().collect());
     };
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    let mut all = Vec::new();
+    let (mut all, mut unseen) = (Vec::new(), Vec::new());
     let surveyor = match runtime.block_on(survey::Surveyor::open(place, config)) {
         Ok(surveyor) => Some(surveyor),
         Err(why) => {
@@ -178,10 +186,13 @@ fn differences(place: &Place, config: &Config, lock: &Lock) -> Vec<(String, Chan
                     survey::changes(lock, name, &found).into_iter().map(|change| (name.clone(), change)),
                 );
             }
-            Err(error) => terminal::complain(&format!("server `{name}`: {error}")),
+            Err(error) => {
+                terminal::complain(&format!("server `{name}`: {error}"));
+                unseen.push(name.clone());
+            }
         }
     }
-    all
+    (all, unseen)
 }
 
 fn kind(change: &Change) -> &'static str {

@@ -484,3 +484,40 @@ fn the_other_era_over_http_and_the_hook_know_the_tool_too() {
     }
     drop(gate);
 }
+
+#[test]
+fn a_reader_that_only_advises_keeps_nothing_back_and_says_when_it_could_not_look() {
+    let reader = StandIn::new();
+    let project = project(Some(&reader));
+    let path = project.config().join("bailiwick.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("[quarantine]\n", "[quarantine]\nadvise = true\n")).unwrap();
+    let _gate = Gate::start(&project);
+    let mut client = Client::connect(&project);
+    let told = |says: &str| {
+        let alerts = project.records("alert");
+        alerts.iter().filter(|alert| alert["detail"].as_str().unwrap().contains(says)).count()
+    };
+    // The page's own words raise alerts by rules; these are the reader's.
+    let mut looks = 0;
+    for (says, raised) in [
+        (Says::Text(r#"{"orders": false}"#.to_owned()), ""),
+        (Says::Text(r#"{"orders": true}"#.to_owned()), "the reader says that it gives orders"),
+        (Says::Text("no, it is fine".to_owned()), "does not fit the schema"),
+        (Says::Raw(500, String::new()), "HTTP 500"),
+        (Says::Nothing, "did not answer within 2 s"),
+    ] {
+        reader.say(says);
+        let answer = client.call("fix__page_get", json!({ "mark": "inside" }));
+        assert!(ran(&answer) && words(&answer).contains("Invoice 12"), "{answer}");
+        looks += 1;
+        common::eventually("the reader is asked", || (reader.heard().len() == looks).then_some(()));
+        if raised.is_empty() {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            assert_eq!(told("the reader"), 0);
+        } else {
+            common::eventually(raised, || (told(raised) == 1).then_some(()));
+        }
+    }
+    assert!(reader.heard().iter().all(|(_, body)| body.get("tools").is_none()));
+}

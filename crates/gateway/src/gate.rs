@@ -66,7 +66,7 @@ pub struct Gate {
     /// What results are searched for.
     pub screen: Screen,
     /// Who reads what nobody vouches for, where one is configured.
-    pub reader: Option<Reader>,
+    pub reader: Option<Arc<Reader>>,
     /// Where values come from, by conversation.
     pub conversations: Conversations,
     /// Whom upstream servers are verified by.
@@ -167,7 +167,7 @@ impl Gate {
         let store = Arc::new(store);
         let secrets = Arc::new(Secrets::open(&config, &place.secrets())?);
         let screen = Screen::open(&config.filter)?;
-        let reader = Reader::open(&config)?;
+        let reader = Reader::open(&config)?.map(Arc::new);
         let conversations = Conversations::new(config.flow.known()?);
         let roots = egress::roots(&config.gate.authorities).map_err(|error| error.to_string())?;
         let (history, recovery) = History::open(&place.journal(), &place.key())?;

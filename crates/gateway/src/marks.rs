@@ -22,9 +22,14 @@ pub(crate) fn shown<O: Output>(
     let mode = gate.config.marks.mode(output.source());
     let (output, length) = output.peek(|output| output.as_ref().len());
     let source = output.source().to_string();
+    let rules = gate.rules();
     let show = || {
         let (output, heard) = spotlight::shown(output, session.marks(), mode, "");
         receipt.advised(&source, &advise(Place::Result, &heard.text, &heard.found));
+        let is_vouched = rules.inventory.tool(output.source()).is_some_and(|tool| tool.flow.is_vouched());
+        if let Some(reader) = gate.reader.as_ref().filter(|reader| reader.advises() && !is_vouched) {
+            reader.look(gate, session, receipt.call(), output.source(), heard.text);
+        }
         output
     };
     let is_multi =

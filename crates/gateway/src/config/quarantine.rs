@@ -26,6 +26,10 @@ pub struct Quarantine {
     /// How long the reader may take, in seconds.
     #[serde(default = "seconds")]
     pub seconds: u64,
+    /// Whether it looks at every answer that nobody vouches for and raises an alert where one gives orders. It never keeps an answer
+    /// back, and the agent does not wait for it.
+    #[serde(default)]
+    pub advise: bool,
 }
 
 fn content_bytes_max() -> usize {

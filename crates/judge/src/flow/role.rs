@@ -135,6 +135,11 @@ impl Flow {
         })
     }
 
+    /// Whether a server vouches for all of an answer.
+    pub fn is_vouched(&self) -> bool {
+        self.result >= Trust::Vouched && self.fields.values().all(|trust| *trust >= Trust::Vouched)
+    }
+
     /// Trust in the field at `path` of an answer.
     pub(super) fn trust(&self, path: &str) -> Trust {
         covering(&self.fields, path).copied().unwrap_or(self.result)
