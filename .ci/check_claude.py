@@ -165,8 +165,9 @@ def what_a_poisoned_file_says_is_stopped_and_what_the_user_said_runs(b):
     (_, failed, _), (_, stopped, why), (_, lost, told) = r.tools
     assert not failed and stopped and not lost, r.tools
     assert "the user never said it; it was read in claude/Read" in why, why
-    # What a server answered stands between marks that say so.
-    assert "dropped:orders_2024" in told and "<untrusted-" in told and "gwtest/drop" in told, told
+    assert "dropped:orders_2024" in told, told
+    # The model was told at the start what marks are, and which are real.
+    assert any("Only marks named" in json.dumps(a["body"]) for a in r.api), "no word about marks"
     b.clean(why)
 
 
