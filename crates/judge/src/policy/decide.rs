@@ -186,7 +186,7 @@ impl Policy {
         };
         let args = RestrictedExpression::new_unknown("args");
         [false, true].into_iter().any(|approved| {
-            let context = context(tool, &circumstances, None, args.clone(), approved);
+            let context = context(tool, &circumstances, Told::Unknown, args.clone(), approved);
             let Ok(query) = query(slice, principal, context) else {
                 return false;
             };
@@ -206,8 +206,8 @@ impl Policy {
         for (approved, decision) in [(false, Decision::Allow), (true, Decision::Ask)] {
             let evaluated = expression(args)
                 .and_then(|args| {
-                    let explained = Some(&request.explained);
-                    let context = context(&request.tool, &request.circumstances, explained, args, approved);
+                    let told = Told::of(slice, request);
+                    let context = context(&request.tool, &request.circumstances, told, args, approved);
                     query(slice, &request.principal, context)
                 })
                 .map(|query| self.authorizer.is_authorized(&query, &slice.policies, entities));
@@ -263,11 +263,28 @@ pub(super) fn query(
         .map_err(|error| error.to_string())
 }
 
+/// What an evaluation is told of where values came from and how data would leave.
+#[derive(Clone, Copy)]
+pub(super) enum Told<'a> {
+    /// Nothing, because no policy asks.
+    Nothing,
+    /// That it is not known yet.
+    Unknown,
+    /// This.
+    Known(&'a Explained),
+}
+
+impl<'a> Told<'a> {
+    pub(super) fn of(slice: &Slice, request: &'a Request) -> Self {
+        if slice.asks_origins { Told::Known(&request.explained) } else { Told::Nothing }
+    }
+}
+
 /// The context of an evaluation. Its types are those of `schema::generate`: both follow the tool's reviewed shape.
 pub(super) fn context(
     tool: &Tool,
     circumstances: &crate::request::Circumstances,
-    explained: Option<&Explained>,
+    told: Told<'_>,
     args: RestrictedExpression,
     approved: bool,
 ) -> Result<Context, String> {
@@ -288,9 +305,10 @@ pub(super) fn context(
         Impact::High => "high",
     };
     let seconds = circumstances.now;
-    let (flow, from) = match explained {
-        None => (E::new_unknown("flow"), E::new_unknown("from")),
-        Some(explained) => {
+    let (flow, from) = match told {
+        Told::Nothing => (None, None),
+        Told::Unknown => (Some(E::new_unknown("flow")), Some(E::new_unknown("from"))),
+        Told::Known(explained) => {
             let fields: Vec<&str> = match &tool.shape {
                 Shape::Record { fields, .. } => fields.keys().map(String::as_str).collect(),
                 _ => Vec::new(),
@@ -307,12 +325,20 @@ pub(super) fn context(
                 ("in_scope", E::new_bool(explained.is_in_scope)),
                 ("compartments", E::new_set(explained.compartments.iter().map(|name| text(name)))),
             ])?;
-            (flow, record(from)?)
+            (Some(flow), Some(record(from)?))
         }
     };
-    Context::from_pairs([
-        ("flow".to_owned(), flow),
-        ("from".to_owned(), from),
+    let leaks = match told {
+        Told::Nothing => None,
+        Told::Unknown | Told::Known(_) => Some(record(vec![
+            ("offers", words(&|leak| leak.offer.word())),
+            ("carriers", words(&|leak| leak.carrier.word())),
+            ("hosts", words(&|leak| &leak.host)),
+        ])?),
+    };
+    let asked = [("flow", flow), ("from", from), ("leaks", leaks)];
+    let asked = asked.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let always = [
         ("args".to_owned(), args),
         ("approved".to_owned(), E::new_bool(approved)),
         (
@@ -340,16 +366,8 @@ pub(super) fn context(
             ])?,
         ),
         ("rate".to_owned(), record(vec![("minute", E::new_long(circumstances.calls_last_minute))])?),
-        (
-            "leaks".to_owned(),
-            record(vec![
-                ("offers", words(&|leak| leak.offer.word())),
-                ("carriers", words(&|leak| leak.carrier.word())),
-                ("hosts", words(&|leak| &leak.host)),
-            ])?,
-        ),
-    ])
-    .map_err(|error| error.to_string())
+    ];
+    Context::from_pairs(always.into_iter().chain(asked)).map_err(|error| error.to_string())
 }
 
 pub(super) fn expression(bound: &Bound) -> Result<RestrictedExpression, String> {

@@ -44,8 +44,8 @@ pub(super) fn nearest(
     args: &Bound,
 ) -> Option<Nearest> {
     let args = decide::expression(args).ok()?;
-    let explained = Some(&request.explained);
-    let context = decide::context(&request.tool, &request.circumstances, explained, args, true);
+    let told = decide::Told::of(slice, request);
+    let context = decide::context(&request.tool, &request.circumstances, told, args, true);
     let query = decide::query(slice, &request.principal, context).ok()?;
     let holds = |candidate: cedar_policy::Policy| {
         let mut alone = PolicySet::new();

@@ -79,6 +79,8 @@ pub(super) struct Slice {
     pub(super) resource: EntityUid,
     pub(super) entities: Vec<Entity>,
     pub(super) names: BTreeMap<PolicyId, Arc<str>>,
+    /// Whether any of them asks where values came from or how data leaves: otherwise nobody has to say it.
+    pub(super) asks_origins: bool,
 }
 
 impl Policy {
@@ -261,8 +263,16 @@ fn slice(tool: &Tool, all: &PolicySet, origins: &Origins<'_>) -> Slice {
     entities.extend(groups.into_iter().map(|group| Entity::new_no_attrs(group, HashSet::new())));
     let resource = uid("Server", &tool.name.server);
     entities.push(Entity::new_no_attrs(resource.clone(), HashSet::new()));
+    let asks_origins = chosen.iter().any(asks_origins);
     let policies = PolicySet::from_policies(chosen).expect("a subset of a policy set has unique ids");
-    Slice { policies, action, resource, entities, names }
+    Slice { policies, action, resource, entities, names, asks_origins }
+}
+
+/// Whether `policy` names one of these attributes at all. One that did and was not told would be a denial.
+fn asks_origins(policy: &cedar_policy::Policy) -> bool {
+    let Ok(json) = policy.to_json() else { return true };
+    let text = json.to_string();
+    ["\"flow\"", "\"from\"", "\"leaks\""].iter().any(|name| text.contains(name))
 }
 
 impl Slice {
