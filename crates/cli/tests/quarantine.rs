@@ -499,19 +499,18 @@ fn a_reader_that_only_advises_keeps_nothing_back_and_says_when_it_could_not_look
         alerts.iter().filter(|alert| alert["detail"].as_str().unwrap().contains(says)).count()
     };
     // The page's own words raise alerts by rules; these are the reader's.
-    let mut looks = 0;
-    for (says, raised) in [
+    let cases = [
         (Says::Text(r#"{"orders": false}"#.to_owned()), ""),
         (Says::Text(r#"{"orders": true}"#.to_owned()), "the reader says that it gives orders"),
         (Says::Text("no, it is fine".to_owned()), "does not fit the schema"),
         (Says::Raw(500, String::new()), "HTTP 500"),
         (Says::Nothing, "did not answer within 2 s"),
-    ] {
+    ];
+    for (before, (says, raised)) in cases.into_iter().enumerate() {
         reader.say(says);
         let answer = client.call("fix__page_get", json!({ "mark": "inside" }));
         assert!(ran(&answer) && words(&answer).contains("Invoice 12"), "{answer}");
-        looks += 1;
-        common::eventually("the reader is asked", || (reader.heard().len() == looks).then_some(()));
+        common::eventually("the reader is asked", || (reader.heard().len() > before).then_some(()));
         if raised.is_empty() {
             std::thread::sleep(std::time::Duration::from_millis(300));
             assert_eq!(told("the reader"), 0);
