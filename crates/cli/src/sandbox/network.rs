@@ -7,6 +7,7 @@ use gateway::adapters::egress::{Owner, Prepared};
 use gateway::config::{Config, Confinement, Place};
 use gateway::session::Session;
 use gateway::solo;
+use gateway::wire::record::Body;
 use sandbox::warden::{self, Order};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,7 @@ async fn answered(
     gate.tend_secrets();
     let session =
         Session::new(gate.principal(), "egress", &gate.config.gate.phase, gate.conversations.alone());
-    let _open_session = gate.open_session(&session, "bailiwick sandbox", "");
+    let open_session = gate.open_session(&session, "bailiwick sandbox", "");
     let owner = Owner { session, from: "sandbox".to_owned() };
     let exit =
         Prepared::prepare(gate, owner, settings, &mut order.profile).await.map_err(anyhow::Error::msg)?;
@@ -97,6 +98,11 @@ async fn answered(
     }
     // With it goes the record of what was sent to models.
     drop(network);
+    drop(open_session);
+    // Durable after everything noted before it: nothing of that is lost because this program ends.
+    if let Err(error) = gate.history.record(None, Body::GateStopped).await {
+        terminal::complain(&format!("bailiwick: the end could not be recorded: {error}"));
+    }
     let refusals = gate.refusals();
     if refusals > 0 {
         terminal::complain(&format!(
