@@ -161,7 +161,11 @@ pub async fn admit(
                 }
             },
             Err(none) => {
-                return Err(entry.denied(gate, session, Some(pending.refused()), none.to_string()).await);
+                let why = match pending.verdict().doubt() {
+                    "" => none.to_string(),
+                    doubt => format!("{none}; it was asked because of this: {doubt}"),
+                };
+                return Err(entry.denied(gate, session, Some(pending.refused()), why).await);
             }
         },
         Course::Stop(request, verdict) => {
