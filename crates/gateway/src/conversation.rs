@@ -4,11 +4,13 @@
 use judge::flow::{Explained, Known, Provenance, Read};
 use judge::request::tree::Tree;
 use judge::tool::{Inventory, Tool, ToolName};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most conversations with a name kept at once; the one that nothing has used longest is forgotten first.
 const CONVERSATIONS_MAX: usize = 1_024;
+/// Most names of forgotten conversations remembered; past it every conversation with a name begins as if it had been forgotten.
+const FORGOTTEN_MAX: usize = 64 * 1_024;
 /// Most calls of clients remembered with their conversation.
 const CALLS_MAX: usize = 4_096;
 /// Longest name of a conversation, in bytes.
@@ -61,6 +63,8 @@ pub struct Conversations {
 #[derive(Default)]
 struct Open {
     by_name: HashMap<String, (Arc<Conversation>, u64)>,
+    /// What was read in these is not known any more: they do not begin trusted again.
+    forgotten: HashSet<String>,
     /// Conversations by the client's id of a call that is on its way to an MCP session.
     by_call: VecDeque<(String, Arc<Conversation>)>,
     /// Counts uses, to tell which is oldest.
@@ -94,9 +98,17 @@ impl Conversations {
                 .iter()
                 .min_by_key(|(_, (held, used))| (Arc::strong_count(held) > 1, *used))
                 .map(|(name, _)| name.clone());
-            oldest.map(|name| open.by_name.remove(&name));
+            if let Some(name) = oldest {
+                open.by_name.remove(&name);
+                if open.forgotten.len() < FORGOTTEN_MAX {
+                    open.forgotten.insert(name);
+                }
+            }
         }
         let begun = self.alone();
+        if open.forgotten.contains(name) || open.forgotten.len() >= FORGOTTEN_MAX {
+            begun.provenance().distrust();
+        }
         open.by_name.insert(name.to_owned(), (begun.clone(), now));
         begun
     }
@@ -129,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_conversation_and_a_forgotten_one_begins_anew() {
+    fn a_name_is_one_conversation_and_a_forgotten_one_begins_anew_and_untrusted() {
         let all = Conversations::new(Known::default());
         let held = all.named("held");
         assert!(Arc::ptr_eq(&held, &all.named("held")));
@@ -138,6 +150,9 @@ mod tests {
             drop(all.named(&number.to_string()));
         }
         assert!(first.upgrade().is_none());
+        let is_trusted =
+            |name| all.named(name).provenance().label().integrity() == judge::label::Integrity::Trusted;
+        assert!(!is_trusted("first") && is_trusted("another"));
         assert!(Arc::ptr_eq(&held, &all.named("held")));
         all.expect("toolu_1", held.clone());
         assert!(all.expected("toolu_1").is_some_and(|found| Arc::ptr_eq(&found, &held)));

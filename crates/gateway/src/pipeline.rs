@@ -11,6 +11,7 @@ use crate::receipt::{Denied, Entry, Failed, Output, Receipt};
 use crate::session::Session;
 use crate::wire::record::Status;
 use judge::filter::{Release, release};
+use judge::flow::Read;
 use judge::label::Labeled;
 use judge::permit::{Course, Decided, Pending, Permit, Recorded};
 use judge::policy::Decision;
@@ -60,8 +61,14 @@ where
     O: Output,
     F: Future<Output = Result<Labeled<O>, Failed>>,
 {
+    let name = raw.name.clone();
     let (permit, receipt) = admit(gate, session, raw, scene).await?;
-    completed(gate, session, receipt, execute(permit).await, reading)
+    let answered = execute(permit).await;
+    if let (Err(failed), Reading::Agent) = (&answered, reading) {
+        // A failure may be told in the server's own words, and nobody reviewed those.
+        session.conversation().provenance().read(&name, None, &[Read::Text(failed.detail.clone())]);
+    }
+    completed(gate, session, receipt, answered, reading)
 }
 
 /// The part after the effect: what came back is searched, known and released, and its receipt closed.

@@ -65,6 +65,11 @@ impl Provenance {
         self.heard.hear(words);
     }
 
+    /// Begins as if something untrusted had been read, because nobody knows what was.
+    pub fn distrust(&mut self) {
+        self.label = std::mem::take(&mut self.label).join(&Label::of(Integrity::Untrusted, []));
+    }
+
     /// Narrows what the task may touch to `tools` (`server/tool`). A second scope narrows the first; none ever widens it.
     pub fn narrow(&mut self, tools: impl IntoIterator<Item = String>) {
         let tools: BTreeSet<String> = tools.into_iter().collect();
