@@ -4,13 +4,14 @@
 use crate::{NotEnforceable, Outcome, journal as history, serve, terminal};
 use anyhow::Context;
 use gateway::adapters::mcp::{downstream::Endpoint, stdio};
+use gateway::approvers::{Answer, By};
 use gateway::config::confine::Access;
 use gateway::config::{Config, Confinement, Place, Server as Configured};
 use gateway::gate::Gate;
 use gateway::inventory::lock::Lock;
 use gateway::inventory::survey;
 use gateway::wire::record::Record;
-use judge::approval::Event;
+use judge::approval::Approver;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -111,7 +112,7 @@ async fn play(folder: &Path) -> anyhow::Result<Outcome> {
     say(&format!("  the ticket says: {}", excerpt(&ticket)));
     agent.call("billing__refund_create", json!({ "order_id": POISON.order, "amount_cents": POISON.honest_cents, "reason": "damaged goods" })).await?;
     say(&terminal::coloured("Now the attacker speaks through it.", 31));
-    let refuse = Event::Refuse { by: "you".into(), reason: "nobody asked for this refund".into() };
+    let refuse = Answer::Refuse { reason: "nobody asked for this refund".into() };
     let steal =
         json!({ "order_id": POISON.wanted_order, "amount_cents": POISON.wanted_cents, "reason": "audit" });
     agent.call_asked("billing__refund_create", steal, refuse).await?;
@@ -130,11 +131,7 @@ async fn play(folder: &Path) -> anyhow::Result<Outcome> {
         )
         .await?;
     agent
-        .call_asked(
-            "crm__ticket_close",
-            json!({ "ticket_id": POISON.ticket }),
-            Event::Grant { by: "you".into() },
-        )
+        .call_asked("crm__ticket_close", json!({ "ticket_id": POISON.ticket }), Answer::Grant { more: None })
         .await?;
     drop(agent);
     let key = place.public_key();
@@ -267,8 +264,9 @@ impl Agent {
     }
 
     /// The same, with a person who answers the question it raises.
-    async fn call_asked(&mut self, tool: &str, arguments: Value, event: Event) -> anyhow::Result<String> {
+    async fn call_asked(&mut self, tool: &str, arguments: Value, answer: Answer) -> anyhow::Result<String> {
         let gate = self.gate.clone();
+        let you = By { who: Approver::named("you"), channel: "terminal" };
         let person = tokio::spawn(async move {
             for _ in 0..200 {
                 tokio::time::sleep(Duration::from_millis(25)).await;
@@ -276,7 +274,7 @@ impl Agent {
                 if let Some(approval) = waiting.into_iter().find(|approval| approval.state == "pending") {
                     return gate
                         .approvers
-                        .answer(&approval.id, event)
+                        .answer(&approval.id, answer, you)
                         .await
                         .map(|approval| (approval.id, approval.state))
                         .ok();

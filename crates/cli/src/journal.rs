@@ -263,8 +263,21 @@ pub(crate) fn line(index: u64, record: &Record) -> String {
             );
         }
         Body::Asked { approval, tool, .. } => format!("asked   {tool}, approval {approval}"),
-        Body::Answered { approval, answer, by, reason } => {
-            format!("answer  {answer} by {by} on {approval} {reason}")
+        Body::Answered { approval, answer, by, reason, channel } => {
+            let over = if channel.is_empty() { String::new() } else { format!(" over {channel}") };
+            format!("answer  {answer} by {by}{over} on {approval} {reason}")
+        }
+        Body::Granted { grant, by, channel, uses, scope } => {
+            let tool = scope["tool"].as_str().unwrap_or_default();
+            format!("grant   {grant} stands for {uses} calls of {tool}, given by {by} over {channel}")
+        }
+        Body::Withdrawn { grant, by, channel } => {
+            format!("grant   {grant} taken back by {by} over {channel}")
+        }
+        Body::Phase { from, to, by, seconds, writes, .. } => {
+            let lasts = seconds.map_or(String::new(), |seconds| format!(", for {seconds} s"));
+            let writes = writes.map_or(String::new(), |writes| format!(", {writes} writes"));
+            format!("phase   {from} → {to} by {by}{lasts}{writes}")
         }
         Body::Outcome { status, bytes, ms, detail, .. } => {
             let status = serde_json::to_value(status)

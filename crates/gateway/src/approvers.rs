@@ -4,17 +4,13 @@
 use crate::clock;
 use crate::history::{History, NotRecorded};
 use crate::store::{Store, StoreError};
-use crate::wire::control::Approval;
+use crate::wire::approval::{Approval, BadScope, Shown, Standing, Wanted};
 use crate::wire::record::Body;
-use judge::approval::{Event, Grant};
+use judge::approval::{Approver, Event, Grant};
 use judge::permit::Pending;
-use judge::request::Request;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-
-/// Addresses named in a question, entries.
-const LEAKS_SHOWN_MAX: usize = 8;
 
 /// Why there is no grant.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +36,9 @@ pub enum NoGrant {
     /// It could not be asked, stored or spent.
     #[error("the approval could not be used: {0}")]
     Unusable(#[from] StoreError),
+    /// More is wanted than can be granted.
+    #[error(transparent)]
+    Scope(#[from] BadScope),
     /// The question could not be recorded.
     #[error(transparent)]
     NotRecorded(#[from] NotRecorded),
@@ -49,8 +48,8 @@ pub enum NoGrant {
 pub struct Approvers {
     store: Arc<Store>,
     history: Arc<History>,
-    /// Counts answers; whoever waits looks again when it changes.
-    answers: watch::Sender<u64>,
+    /// Counts questions and answers; whoever waits looks again when it changes.
+    changes: watch::Sender<u64>,
     /// One answer at a time, so that the journal and the state tell the same story.
     answering: tokio::sync::Mutex<()>,
     /// How long a call waits for an answer.
@@ -59,14 +58,35 @@ pub struct Approvers {
     open_seconds: i64,
 }
 
-/// Addresses in the call that seem to carry data out, in words.
-fn carried(request: &Request) -> String {
-    let mut said = String::new();
-    for leak in request.leaks().iter().take(LEAKS_SHOWN_MAX) {
-        let (offer, carrier) = (leak.offer.word(), leak.carrier.word());
-        said.push_str(&format!("; it may carry data out to {} ({offer}, in its {carrier})", leak.host));
-    }
-    said
+/// Somebody who answers, and how it is known who that is. Only a channel makes one.
+#[derive(Clone, Debug)]
+pub struct By {
+    /// Who.
+    pub who: Approver,
+    /// Over which channel: `terminal`, `console`, `webhook`, `token`.
+    pub channel: &'static str,
+}
+
+/// What an approver says.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Yes.
+    Grant {
+        /// And to more calls like it, where wanted.
+        more: Option<Wanted>,
+    },
+    /// No.
+    Refuse {
+        /// What the agent is told.
+        reason: String,
+    },
+    /// Somebody else shall say.
+    Leave {
+        /// Who, by name.
+        to: String,
+    },
+    /// What was asked or granted is taken back.
+    Withdraw,
 }
 
 impl Approvers {
@@ -75,11 +95,32 @@ impl Approvers {
         Self {
             store,
             history,
-            answers: watch::Sender::new(0),
+            changes: watch::Sender::new(1),
             answering: tokio::sync::Mutex::default(),
             wait,
             open_seconds,
         }
+    }
+
+    /// Whether a call of `user` to the receiver `value` was never approved before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn is_first_seen(&self, user: &str, value: &str) -> Result<bool, StoreError> {
+        self.store.is_first_seen(user, value)
+    }
+
+    /// Uses a grant that stands and covers `pending`, if there is one. The use is durable before it counts; what was decided
+    /// is recorded with the grant's id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn standing_for(
+        &self,
+        pending: &Pending,
+        phase: &str,
+    ) -> Result<Option<(String, Grant)>, StoreError> {
+        self.store.spend_standing(pending, phase, clock::seconds())
     }
 
     /// Asks about `pending` and waits for the answer; a grant given earlier for the same request is spent at once.
@@ -91,25 +132,18 @@ impl Approvers {
         session: &str,
         call: &str,
         pending: &Pending,
+        shown: Shown,
     ) -> Result<(String, Grant), NoGrant> {
-        let mut answers = self.answers.subscribe();
+        let mut answers = self.changes.subscribe();
         let (request, verdict) = (pending.request(), pending.verdict());
         let now = clock::seconds();
         let fresh = Approval {
-            id: crate::random::name("a"),
-            state: "pending".to_owned(),
-            agent: request.principal().agent.clone(),
-            user: request.principal().user.clone(),
-            tool: request.tool().name.to_string(),
-            cwd: request.cwd().to_string(),
-            arguments: serde_json::from_str(&request.arguments().canonical()).unwrap_or_default(),
-            why: format!("{verdict}{}", carried(request)),
-            request_digest: request.digest().to_owned(),
+            session: session.to_owned(),
+            why: verdict.to_string(),
             policy_digest: verdict.policy_digest().to_owned(),
-            asked_at: now,
-            expires_at: now + self.open_seconds,
-            answered_by: String::new(),
-            reason: String::new(),
+            approvers: verdict.approvers(),
+            shown,
+            ..self.of(request, now)
         };
         let (asked, is_new) = self.store.ask(fresh, now)?;
         if is_new {
@@ -127,6 +161,7 @@ impl Approvers {
                 self.store.step(&id, Event::Withdraw, clock::seconds())?;
                 return Err(error.into());
             }
+            self.changed();
         }
         let deadline = tokio::time::Instant::now() + self.wait;
         loop {
@@ -169,30 +204,109 @@ impl Approvers {
         self.store.approval(id, clock::seconds())
     }
 
-    /// Answers an approval; the answer is recorded before anyone who waits can use it.
+    /// Tells of every question and answer.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Every grant that stands or stood, newest first.
     ///
     /// # Errors
-    /// [`NoGrant::Unusable`] when it is answered or lapsed already, [`NoGrant::NotRecorded`].
-    pub async fn answer(&self, id: &str, event: Event) -> Result<Approval, NoGrant> {
-        let (answer, by, reason) = match &event {
-            Event::Grant { by } => ("grant", by.clone(), String::new()),
-            Event::Refuse { by, reason } => ("refuse", by.clone(), reason.clone()),
-            Event::Withdraw => ("withdraw", String::new(), String::new()),
-            Event::Tick => ("tick", String::new(), String::new()),
-        };
+    /// [`StoreError`].
+    pub fn standing(&self) -> Result<Vec<Standing>, StoreError> {
+        self.store.standing(clock::seconds())
+    }
+
+    /// Takes in an answer to the approval `id`; it is recorded before anyone who waits can use it.
+    ///
+    /// # Errors
+    /// [`NoGrant::Unusable`] when it is answered or lapsed already, is somebody else's to answer, or more is wanted than can be
+    /// granted; [`NoGrant::NotRecorded`].
+    pub async fn answer(&self, id: &str, answer: Answer, by: By) -> Result<Approval, NoGrant> {
         let _one_at_a_time = self.answering.lock().await;
-        // Looking first keeps answers to unknown or closed approvals out of the journal.
         let now = clock::seconds();
         let approval = self.store.approval(id, now)?;
-        if approval.state != "pending" {
-            return Ok(self.store.step(id, event, now)?);
+        let By { who, channel } = by;
+        let name = who.name.clone();
+        let (word, reason, event, more) = match answer {
+            Answer::Grant { more } => {
+                let more = more.map(|wanted| approval.scope(&wanted, now).map(|scope| (wanted, scope)));
+                ("grant", String::new(), Event::Grant { by: who }, more.transpose()?)
+            }
+            Answer::Refuse { reason } => ("refuse", reason.clone(), Event::Refuse { by: who, reason }, None),
+            Answer::Leave { to } => ("leave", format!("left to {to}"), Event::Leave { by: who, to }, None),
+            Answer::Withdraw => ("withdraw", String::new(), Event::Withdraw, None),
+        };
+        // Looking first keeps answers to unknown or closed approvals out of the journal.
+        self.store.would_step(id, event.clone(), now)?;
+        let answered = Body::Answered {
+            approval: id.to_owned(),
+            answer: word.to_owned(),
+            by: name.clone(),
+            reason,
+            channel: channel.to_owned(),
+        };
+        self.history.record(None, answered).await?;
+        if let Some((wanted, scope)) = more {
+            let standing = Standing {
+                id: crate::random::name("g"),
+                state: "active".to_owned(),
+                by: name,
+                channel: channel.to_owned(),
+                scope,
+                left: wanted.uses,
+                given_at: now,
+                used_at: now,
+            };
+            self.stand(standing).await?;
         }
-        self.history
-            .record(None, Body::Answered { approval: id.to_owned(), answer: answer.to_owned(), by, reason })
-            .await?;
         let approval = self.store.step(id, event, clock::seconds())?;
-        self.answers.send_modify(|count| *count += 1);
+        self.changed();
         Ok(approval)
+    }
+
+    /// Takes in a grant that stands, recorded before it can be used. One that is known already is returned as it stands.
+    ///
+    /// # Errors
+    /// [`NoGrant::Unusable`], [`NoGrant::NotRecorded`].
+    pub async fn stand(&self, standing: Standing) -> Result<Standing, NoGrant> {
+        let known = self.store.standing(clock::seconds())?.into_iter().find(|known| known.id == standing.id);
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let granted = Body::Granted {
+            grant: standing.id.clone(),
+            by: standing.by.clone(),
+            channel: standing.channel.clone(),
+            uses: standing.left,
+            scope: serde_json::to_value(&standing.scope).unwrap_or_default(),
+        };
+        self.history.record(None, granted).await?;
+        let standing = self.store.stand(&standing, clock::seconds())?;
+        self.changed();
+        Ok(standing)
+    }
+
+    /// Takes back a standing grant, or an approval that was not used.
+    ///
+    /// # Errors
+    /// [`NoGrant::Unusable`] for one that is over or unknown, [`NoGrant::NotRecorded`].
+    pub async fn withdraw(&self, id: &str, by: By) -> Result<(), NoGrant> {
+        let now = clock::seconds();
+        let standing = self.store.standing(now)?.into_iter().find(|standing| standing.id == id);
+        if standing.is_none() {
+            return self.answer(id, Answer::Withdraw, by).await.map(|_| ());
+        }
+        // What is taken back is gone before it is written down: nothing may use it in between.
+        self.store.withdraw_standing(id, now)?;
+        self.changed();
+        let withdrawn =
+            Body::Withdrawn { grant: id.to_owned(), by: by.who.name, channel: by.channel.to_owned() };
+        Ok(self.history.record(None, withdrawn).await.map(|_| ())?)
     }
 
     /// Stores an already granted approval: a call that was approved goes on in its next round, which is recognised by
@@ -209,25 +323,44 @@ impl Approvers {
     ) -> Result<(), StoreError> {
         let now = clock::seconds();
         let approval = Approval {
-            id: crate::random::name("a"),
             state: "granted".to_owned(),
+            why: "the same call goes on with the answers it asked for".to_owned(),
+            request_digest: request.digest_beside(beside),
+            policy_digest: policy_digest.to_owned(),
+            answered_by: by.to_owned(),
+            ..self.of(request, now)
+        };
+        let (id, by) = (approval.id.clone(), approval.answered_by.clone());
+        self.store.ask(approval, now)?;
+        let reason = "carried over to the call's next round".to_owned();
+        let channel = "carried".to_owned();
+        self.history
+            .note(None, Body::Answered { approval: id, answer: "grant".to_owned(), by, reason, channel });
+        Ok(())
+    }
+
+    /// A question about `request`, asked at `now`.
+    fn of(&self, request: &judge::request::Request, now: i64) -> Approval {
+        Approval {
+            id: crate::random::name("a"),
+            state: "pending".to_owned(),
+            session: String::new(),
             agent: request.principal().agent.clone(),
             user: request.principal().user.clone(),
             tool: request.tool().name.to_string(),
             cwd: request.cwd().to_string(),
             arguments: serde_json::from_str(&request.arguments().canonical()).unwrap_or_default(),
-            why: "the same call goes on with the answers it asked for".to_owned(),
-            request_digest: request.digest_beside(beside),
-            policy_digest: policy_digest.to_owned(),
+            why: String::new(),
+            request_digest: request.digest().to_owned(),
+            policy_digest: String::new(),
             asked_at: now,
             expires_at: now + self.open_seconds,
-            answered_by: by.to_owned(),
+            approvers: 1,
+            consents: Vec::new(),
+            left_to: String::new(),
+            shown: Shown::default(),
+            answered_by: String::new(),
             reason: String::new(),
-        };
-        let (id, by) = (approval.id.clone(), approval.answered_by.clone());
-        self.store.ask(approval, now)?;
-        let reason = "carried over to the call's next round".to_owned();
-        self.history.note(None, Body::Answered { approval: id, answer: "grant".to_owned(), by, reason });
-        Ok(())
+        }
     }
 }

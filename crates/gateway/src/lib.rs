@@ -20,6 +20,7 @@ pub mod receipt;
 pub mod screen;
 pub mod secrets;
 pub mod session;
+mod shown;
 pub mod solo;
 pub mod store;
 pub mod wire;

@@ -4,15 +4,17 @@
 use crate::adapters::egress::Prepared;
 use crate::adapters::hook::{Hooks, Shown};
 use crate::adapters::mcp::{downstream::Endpoint, stdio};
+use crate::approvers::{Answer, By};
 use crate::facts::Scene;
 use crate::gate::Gate;
 use crate::pipeline::Stop;
 use crate::quarantine::{self, Content};
 use crate::session::Session;
-use crate::wire::control::{CONTROL_BYTES_MAX, Control, Opening, Read, Reply, Status};
+use crate::store::StoreError;
+use crate::wire::control::{CONTROL_BYTES_MAX, Control, Opening, Read, Reply, Status, Waiting};
 use crate::wire::lines::{self, Line};
 use crate::wire::record::Body;
-use judge::approval::Event;
+use judge::approval::Approver;
 use judge::request::tree::Tree;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
@@ -24,6 +26,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 
+/// How long somebody may wait for something to change.
+const WAIT_MAX: Duration = Duration::from_secs(25);
 /// How long a command may print nothing until the line it ended is shown.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -163,8 +167,18 @@ async fn answer(gate: &Arc<Gate>, hooks: &Hooks, url: &str, control: Control) ->
         Control::Status => told(Ok::<_, String>(status(gate, url))),
         Control::Approvals => told(approvers.list()),
         Control::Approval(id) => told(approvers.show(&id)),
-        Control::Grant { id, by } => told(approvers.answer(&id, Event::Grant { by }).await),
-        Control::Refuse { id, by, reason } => told(approvers.answer(&id, Event::Refuse { by, reason }).await),
+        Control::Wait { seen } => told(waited(gate, seen).await),
+        Control::Grant { id, by, more } => {
+            told(approvers.answer(&id, Answer::Grant { more }, operator(by)).await)
+        }
+        Control::Refuse { id, by, reason } => {
+            told(approvers.answer(&id, Answer::Refuse { reason }, operator(by)).await)
+        }
+        Control::Leave { id, by, to } => {
+            told(approvers.answer(&id, Answer::Leave { to }, operator(by)).await)
+        }
+        Control::Withdraw { id, by } => told(approvers.withdraw(&id, operator(by)).await),
+        Control::Grants => told(approvers.standing()),
         Control::Exit(_) | Control::Shown(_) => Err("this is not asked for here".to_owned()),
         Control::Fetch(call) => told(hooks.fetch(&call)),
         Control::Ran { call, how } => {
@@ -187,6 +201,20 @@ async fn answer(gate: &Arc<Gate>, hooks: &Hooks, url: &str, control: Control) ->
         }
         Control::Reload => told(gate.reload().await.map(|()| status(gate, url))),
     }
+}
+
+/// Whoever speaks over this socket is this user, whatever name they give: they are one person.
+fn operator(name: String) -> By {
+    let identity = format!("uid {}", rustix::process::geteuid().as_raw());
+    By { who: Approver { name, identity }, channel: "terminal" }
+}
+
+/// What waits, once it is not as it was at `seen`, or after [`WAIT_MAX`].
+async fn waited(gate: &Gate, seen: u64) -> Result<Waiting, StoreError> {
+    let mut changes = gate.approvers.changes();
+    drop(tokio::time::timeout(WAIT_MAX, changes.wait_for(|now| *now != seen)).await);
+    let seen = *changes.borrow();
+    Ok(Waiting { seen, approvals: gate.approvers.list()? })
 }
 
 /// Has the operator's text read, judged and recorded like a call of an agent.

@@ -5,11 +5,13 @@
 //!  ─record► Permit<Recorded> ─execute► Labeled<Output> ─filter► Release ─record► Receipt
 //! ```
 
+use crate::approvers::NoGrant;
 use crate::facts::Scene;
 use crate::gate::Gate;
 use crate::receipt::{Denied, Entry, Failed, Output, Receipt};
 use crate::session::Session;
 use crate::wire::record::Status;
+use judge::approval::Grant;
 use judge::filter::{Release, release};
 use judge::flow::Read;
 use judge::label::Labeled;
@@ -154,7 +156,7 @@ pub async fn admit(
     let verdict = rules.policy.decide(&request);
     let permit = match verdict.course(request) {
         Course::Proceed(permit) => permit,
-        Course::Ask(pending) => match gate.approvers.ask(session.id(), entry.call(), &pending).await {
+        Course::Ask(pending) => match answered(gate, session, entry.call(), &pending).await {
             // What was granted is what was shown: the same call must still mean the same under the rules in force.
             Ok(_) if !still_asks(gate, session, scene, &pending) => {
                 let why = "what it means or the rules changed while it waited; call again".to_owned();
@@ -182,6 +184,20 @@ pub async fn admit(
         }
     };
     record(gate, session, entry, permit).await
+}
+
+/// The grant of a call that policy permits once approved: one that stands and covers it, or an approver's answer.
+async fn answered(
+    gate: &Gate,
+    session: &Session,
+    call: &str,
+    pending: &Pending,
+) -> Result<(String, Grant), NoGrant> {
+    if let Some(standing) = gate.approvers.standing_for(pending, &session.phase())? {
+        return Ok(standing);
+    }
+    let shown = crate::shown::shown(gate, session, pending);
+    gate.approvers.ask(session.id(), call, pending, shown).await
 }
 
 /// Whether a call that waited for its grant is decided as it was when the question was asked.

@@ -1,6 +1,7 @@
 //! What travels over the gate's local socket: one opening line says what the connection is for.
 //! Only a process of the same user gets this far.
 
+use crate::wire::approval::Wanted;
 use serde::{Deserialize, Serialize};
 
 /// Longest opening line and longest control message, in bytes.
@@ -29,18 +30,26 @@ pub enum Opening {
 pub enum Control {
     /// Answers with [`Status`].
     Status,
-    /// Answers with a list of [`Approval`].
+    /// Answers with a list of [`Approval`](crate::wire::approval::Approval).
     Approvals,
-    /// Answers with one [`Approval`].
+    /// Answers with one [`Approval`](crate::wire::approval::Approval).
     Approval(String),
-    /// Grants one; answers with the [`Approval`].
+    /// Waits until approvals are not as they were at `seen`, a while at most; answers with [`Waiting`].
+    Wait {
+        /// What was seen last; 0 for nothing.
+        seen: u64,
+    },
+    /// Grants one; answers with the [`Approval`](crate::wire::approval::Approval).
     Grant {
         /// Its id.
         id: String,
         /// Who grants.
         by: String,
+        /// More calls like it; only this one where absent.
+        #[serde(default)]
+        more: Option<Wanted>,
     },
-    /// Refuses one; answers with the [`Approval`].
+    /// Refuses one; answers with the [`Approval`](crate::wire::approval::Approval).
     Refuse {
         /// Its id.
         id: String,
@@ -49,6 +58,24 @@ pub enum Control {
         /// Why, in words for the agent.
         reason: String,
     },
+    /// Leaves one to somebody else to answer; answers with the [`Approval`](crate::wire::approval::Approval).
+    Leave {
+        /// Its id.
+        id: String,
+        /// Who had it.
+        by: String,
+        /// The name of who is to answer.
+        to: String,
+    },
+    /// Takes back a standing grant, or an approval that was not used; answers with nothing.
+    Withdraw {
+        /// Its id.
+        id: String,
+        /// Who takes it back.
+        by: String,
+    },
+    /// Answers with a list of [`Standing`](crate::wire::approval::Standing) grants.
+    Grants,
     /// Hands over the permitted shell command of this call, once; answers with a [`sandbox::warden::Order`].
     Fetch(String),
     /// Asks for the network of a fetched command: after an empty answer its sockets are sent over this connection, and it has
@@ -109,39 +136,13 @@ pub struct Status {
     pub url: String,
 }
 
-/// An approval as an approver sees it: exactly what will run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Approval {
-    /// Its id.
-    pub id: String,
-    /// `pending`, `granted`, `refused`, `expired`, `void` or `used`.
-    pub state: String,
-    /// The agent.
-    pub agent: String,
-    /// On whose behalf.
-    pub user: String,
-    /// `server/tool`.
-    pub tool: String,
-    /// Where relative paths in them start.
-    pub cwd: String,
-    /// The whole arguments.
-    pub arguments: serde_json::Value,
-    /// Why it is asked.
-    pub why: String,
-    /// SHA-256 of the request.
-    pub request_digest: String,
-    /// SHA-256 of the policies.
-    pub policy_digest: String,
-    /// When it was asked, seconds since 1970.
-    pub asked_at: i64,
-    /// When it lapses, seconds since 1970.
-    pub expires_at: i64,
-    /// Who answered; empty while pending.
-    #[serde(default)]
-    pub answered_by: String,
-    /// The reason of a refusal.
-    #[serde(default)]
-    pub reason: String,
+/// What waits for an answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Names this state of things.
+    pub seen: u64,
+    /// Every approval kept, newest first.
+    pub approvals: Vec<crate::wire::approval::Approval>,
 }
 
 /// One answer line.

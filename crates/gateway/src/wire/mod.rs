@@ -1,6 +1,7 @@
 //! Every type that crosses a boundary as bytes: protocol frames, journal records, the control socket.
 //! Nothing here decides or acts.
 
+pub mod approval;
 pub mod control;
 pub mod frame;
 pub mod lines;

@@ -109,6 +109,30 @@ pub enum Body {
         by: String,
         #[serde(default)]
         reason: String,
+        #[serde(default)]
+        channel: String,
+    },
+    Granted {
+        grant: String,
+        by: String,
+        channel: String,
+        uses: u32,
+        scope: serde_json::Value,
+    },
+    Withdrawn {
+        grant: String,
+        by: String,
+        channel: String,
+    },
+    Phase {
+        conversation: String,
+        from: String,
+        to: String,
+        by: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<i64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        writes: Option<u32>,
     },
     Outcome {
         call: String,

@@ -44,6 +44,8 @@ pub struct Verdict {
     /// Index of that reading.
     pub(crate) at: usize,
     pub(crate) nearest: Option<Nearest>,
+    /// How many people must agree.
+    pub(crate) approvers: u8,
     /// Which values are not known to be the user's; empty when all fit.
     pub(crate) doubt: String,
     pub(crate) policy_digest: String,
@@ -74,6 +76,10 @@ impl Verdict {
     /// Which values of the call do not fit what they decide, and where they came from; empty when all do.
     pub fn doubt(&self) -> &str {
         &self.doubt
+    }
+    /// How many people must agree where it asks: what `@approvers` of the policies it rests on says, the most of them.
+    pub fn approvers(&self) -> u8 {
+        self.approvers
     }
     /// Digest of the policies that decided.
     pub fn policy_digest(&self) -> &str {
@@ -141,8 +147,13 @@ impl Policy {
             Err(error) => return denied(vec![error]),
         };
         let mut strictest: Option<Verdict> = None;
+        let mut approvers = 1;
         for (at, reading) in request.alternatives.iter().enumerate() {
             let outcome = self.outcome(slice, &entities, request, &reading.args);
+            if outcome.decision == Decision::Ask {
+                let asked = outcome.determining.iter().filter_map(|name| slice.approvers.get(name));
+                approvers = asked.copied().fold(approvers, u8::max);
+            }
             if strictest.as_ref().is_some_and(|verdict| verdict.decision >= outcome.decision) {
                 continue;
             }
@@ -153,6 +164,9 @@ impl Policy {
                 return verdict;
             }
             strictest = Some(verdict);
+        }
+        if let Some(verdict) = &mut strictest {
+            verdict.approvers = approvers;
         }
         strictest.unwrap_or_else(|| denied(vec!["the call has no reading that could be judged".to_owned()]))
     }
@@ -247,6 +261,7 @@ impl Policy {
             reading: String::new(),
             at: 0,
             nearest: None,
+            approvers: 1,
             doubt: request.explained.in_words(),
             policy_digest: self.digest().to_owned(),
             request_digest: request.digest().to_owned(),

@@ -2,6 +2,7 @@
 //! A folder with one bad policy loads nothing at all; nothing here decides.
 
 use super::schema;
+use crate::approval::APPROVERS_MAX;
 use crate::tool::{Inventory, Tool, ToolName};
 use cedar_policy::{
     ActionConstraint, Authorizer, Effect, Entities, Entity, EntityUid, PolicyId, PolicySet, Schema,
@@ -79,6 +80,8 @@ pub(super) struct Slice {
     pub(super) resource: EntityUid,
     pub(super) entities: Vec<Entity>,
     pub(super) names: BTreeMap<PolicyId, Arc<str>>,
+    /// How many people must agree to what a policy permits once approved, where more than one must.
+    pub(super) approvers: BTreeMap<Arc<str>, u8>,
     /// Whether any of them asks where values came from or how data leaves: otherwise nobody has to say it.
     pub(super) asks_origins: bool,
 }
@@ -132,6 +135,7 @@ struct Origin<'a> {
     source: &'a Source,
     offset: usize,
     name: Arc<str>,
+    approvers: u8,
 }
 
 type Origins<'a> = BTreeMap<PolicyId, Origin<'a>>;
@@ -187,14 +191,32 @@ fn parse(sources: &[Source]) -> Result<(PolicySet, Origins<'_>), LoadError> {
                 ));
                 continue;
             }
+            let approvers = approvers(policy).unwrap_or_else(|why| {
+                faults.push(fault_at(source, offset, why));
+                1
+            });
             let id = PolicyId::new(&name);
-            origins.insert(id.clone(), Origin { source, offset, name: name.into() });
+            origins.insert(id.clone(), Origin { source, offset, name: name.into(), approvers });
             if let Err(error) = all.add(policy.new_id(id)) {
                 faults.push(fault_at(source, offset, error.to_string()));
             }
         }
     }
     if faults.is_empty() { Ok((all, origins)) } else { Err(LoadError { faults }) }
+}
+
+/// What `@approvers("2")` says: so many people must agree to what the policy permits once approved.
+fn approvers(policy: &cedar_policy::Policy) -> Result<u8, String> {
+    let Some(text) = policy.annotation("approvers") else { return Ok(1) };
+    if policy.effect() == Effect::Forbid {
+        return Err(
+            "`@approvers` says how many must agree to what a policy permits; this one forbids".to_owned()
+        );
+    }
+    match text.parse::<u8>() {
+        Ok(count) if (1..=APPROVERS_MAX).contains(&count) => Ok(count),
+        _ => Err(format!("`@approvers(\"{text}\")` is no number of people from 1 to {APPROVERS_MAX}")),
+    }
 }
 
 /// Cedar names the policies of a text `policy0`, `policy1`, … in order.
@@ -259,13 +281,19 @@ fn slice(tool: &Tool, all: &PolicySet, origins: &Origins<'_>) -> Slice {
         .iter()
         .filter_map(|policy| Some((policy.id().clone(), origins.get(policy.id())?.name.clone())))
         .collect();
+    let approvers = chosen
+        .iter()
+        .filter_map(|policy| origins.get(policy.id()))
+        .filter(|origin| origin.approvers > 1)
+        .map(|origin| (origin.name.clone(), origin.approvers))
+        .collect();
     let mut entities = vec![Entity::new_no_attrs(action.clone(), groups.clone())];
     entities.extend(groups.into_iter().map(|group| Entity::new_no_attrs(group, HashSet::new())));
     let resource = uid("Server", &tool.name.server);
     entities.push(Entity::new_no_attrs(resource.clone(), HashSet::new()));
     let asks_origins = chosen.iter().any(asks_origins);
     let policies = PolicySet::from_policies(chosen).expect("a subset of a policy set has unique ids");
-    Slice { policies, action, resource, entities, names, asks_origins }
+    Slice { policies, action, resource, entities, names, approvers, asks_origins }
 }
 
 /// Whether `policy` names one of these attributes at all. One that did and was not told would be a denial.

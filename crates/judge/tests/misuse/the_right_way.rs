@@ -1,6 +1,6 @@
 //! The only way to an effect: decide, record, act, filter.
 
-use judge::approval::{Ask, Event, Grant, State};
+use judge::approval::{Approver, Ask, Event, Grant, State};
 use judge::filter::{Release, Withheld, release};
 use judge::label::Labeled;
 use judge::permit::{Course, Decided, Leaf, Permit, Recorded};
@@ -16,7 +16,7 @@ fn record(permit: Permit<Decided>, index: u64) -> Permit<Recorded> {
 }
 
 fn grant(ask: &Ask, verdict: &Verdict) -> Option<Grant> {
-    let granted = State::Pending.after(ask, Event::Grant { by: "ann".to_owned() }, 0).ok()?;
+    let granted = State::fresh().after(ask, Event::Grant { by: Approver::named("ann") }, 0).ok()?;
     granted.spend(ask, verdict.request_digest(), verdict.policy_digest(), 0).ok().map(|(grant, _)| grant)
 }
 
