@@ -9,6 +9,7 @@ mod init;
 mod inventory;
 mod journal;
 mod login;
+mod phase;
 mod policy;
 mod quarantine;
 mod redact;
@@ -97,6 +98,11 @@ enum Command {
     Approvals {
         #[command(subcommand)]
         action: approvals::Action,
+    },
+    /// Say what agents may do now, and change it
+    Phase {
+        #[command(subcommand)]
+        action: phase::Action,
     },
     /// Show and review what the servers offer
     Inventory {
@@ -208,6 +214,7 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         Command::Login(args) => login::sign_in(&place()?, &args),
         Command::Logout { server } => login::sign_out(&place()?, &server),
         Command::Approvals { action } => approvals::run(&place()?, action),
+        Command::Phase { action } => phase::run(&place()?, action),
         Command::Inventory { action } => inventory::run(&place()?, action),
         Command::Policy { action } => policy::run(&place()?, action),
         Command::Journal { action } => journal::run(place, action),

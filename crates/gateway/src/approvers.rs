@@ -204,6 +204,11 @@ impl Approvers {
         self.store.approval(id, clock::seconds())
     }
 
+    /// Where approvals, grants and phases are kept.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Tells of every question and answer.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

@@ -1,11 +1,14 @@
 //! Conversations: what is known of where values come from, shared by every session that serves the same conversation.
 //! Which conversation a call belongs to is said by its adapter; nothing an agent sends as an argument chooses one.
 
+use crate::clock;
+use crate::wire::control::PhaseNow;
+use judge::approval::phase::{Ladder, NoMove, Phase};
 use judge::flow::{Explained, Known, Provenance, Read};
 use judge::request::tree::Tree;
 use judge::tool::{Inventory, Tool, ToolName};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Most conversations with a name kept at once; the one that nothing has used longest is forgotten first.
 const CONVERSATIONS_MAX: usize = 1_024;
@@ -16,16 +19,69 @@ const CALLS_MAX: usize = 4_096;
 /// Longest name of a conversation, in bytes.
 pub const NAME_BYTES_MAX: usize = 256;
 
+/// Most conversations without a name that are looked at to be shown.
+const ALONE_MAX: usize = 1_024;
+
 /// One conversation of a user with an agent.
-#[derive(Default)]
 pub struct Conversation {
+    name: String,
     provenance: Mutex<Provenance>,
+    ladder: Arc<Ladder>,
+    phase: Mutex<Phase>,
 }
 
 impl Conversation {
     /// What is known in it now.
     pub fn provenance(&self) -> MutexGuard<'_, Provenance> {
         locked(&self.provenance)
+    }
+
+    /// Its name; one the gate gave it where nobody named it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The phase in force.
+    pub fn phase(&self) -> String {
+        locked(&self.phase).name(&self.ladder, clock::seconds()).to_owned()
+    }
+
+    /// The phase in force and when it ends.
+    pub fn phase_now(&self) -> PhaseNow {
+        let phase = locked(&self.phase);
+        let standing = phase.standing(&self.ladder, clock::seconds());
+        PhaseNow {
+            conversation: self.name.clone(),
+            phase: standing.name.to_owned(),
+            until: standing.until,
+            idle_until: standing.idle_until,
+            writes_left: standing.writes_left,
+            then: standing.then.to_owned(),
+        }
+    }
+
+    /// Notes a permitted call that was judged in `phase`; a write takes one of those that are left.
+    ///
+    /// # Errors
+    /// That phase is over.
+    pub fn spend_phase(&self, phase: &str, is_write: bool) -> Result<(), NoMove> {
+        locked(&self.phase).spend(&self.ladder, phase, is_write, clock::seconds())
+    }
+
+    /// Goes to a phase that permits no more than the one in force.
+    ///
+    /// # Errors
+    /// [`NoMove`].
+    pub fn narrow(&self, to: &str) -> Result<(), NoMove> {
+        locked(&self.phase).narrow(&self.ladder, to, clock::seconds())
+    }
+
+    /// Goes to a wider phase for a while, as was granted and recorded.
+    ///
+    /// # Errors
+    /// [`NoMove::Unknown`].
+    pub fn widen(&self, to: &str, seconds: Option<i64>, writes: Option<u32>) -> Result<(), NoMove> {
+        locked(&self.phase).widen(&self.ladder, to, seconds, writes, clock::seconds())
     }
 
     /// Takes in a message of the user.
@@ -57,6 +113,7 @@ impl Conversation {
 /// The conversations of one gate.
 pub struct Conversations {
     known: Arc<Known>,
+    ladder: Arc<Ladder>,
     open: Mutex<Open>,
 }
 
@@ -65,6 +122,10 @@ struct Open {
     by_name: HashMap<String, (Arc<Conversation>, u64)>,
     /// What was read in these is not known any more: they do not begin trusted again.
     forgotten: HashSet<String>,
+    /// Where a conversation was narrowed to, by its name: it does not widen by being forgotten.
+    narrowed: HashMap<String, String>,
+    /// Those without a name, to be shown.
+    alone: Vec<Weak<Conversation>>,
     /// Conversations by the client's id of a call that is on its way to an MCP session.
     by_call: VecDeque<(String, Arc<Conversation>)>,
     /// Counts uses, to tell which is oldest.
@@ -72,14 +133,56 @@ struct Open {
 }
 
 impl Conversations {
-    /// None yet; in each of them `known` is configured.
-    pub fn new(known: Known) -> Self {
-        Self { known: Arc::new(known), open: Mutex::default() }
+    /// None yet; in each of them `known` is configured, and it begins where `ladder` does or where it was `narrowed` to.
+    pub fn new(known: Known, ladder: Ladder, narrowed: HashMap<String, String>) -> Self {
+        let open = Open { narrowed, ..Open::default() };
+        Self { known: Arc::new(known), ladder: Arc::new(ladder), open: Mutex::new(open) }
+    }
+
+    /// The phases there are.
+    pub fn ladder(&self) -> &Ladder {
+        &self.ladder
     }
 
     /// A conversation nobody shares.
     pub fn alone(&self) -> Arc<Conversation> {
-        Arc::new(Conversation { provenance: Mutex::new(Provenance::new(self.known.clone())) })
+        let begun = self.begun(crate::random::name("t"));
+        let mut open = locked(&self.open);
+        if open.alone.len() >= ALONE_MAX {
+            open.alone.retain(|held| held.strong_count() > 0);
+        }
+        if open.alone.len() < ALONE_MAX {
+            open.alone.push(Arc::downgrade(&begun));
+        }
+        begun
+    }
+
+    fn begun(&self, name: String) -> Arc<Conversation> {
+        Arc::new(Conversation {
+            name,
+            provenance: Mutex::new(Provenance::new(self.known.clone())),
+            ladder: self.ladder.clone(),
+            phase: Mutex::new(self.ladder.start()),
+        })
+    }
+
+    /// Every conversation that is open, those without a name last.
+    pub fn all(&self) -> Vec<Arc<Conversation>> {
+        let open = locked(&self.open);
+        let mut named: Vec<_> = open.by_name.values().map(|(held, _)| held.clone()).collect();
+        named.sort_by(|a, b| a.name.cmp(&b.name));
+        named.extend(open.alone.iter().filter_map(Weak::upgrade));
+        named
+    }
+
+    /// The open conversation of this name, where there is one.
+    pub fn find(&self, name: &str) -> Option<Arc<Conversation>> {
+        self.all().into_iter().find(|held| held.name == name)
+    }
+
+    /// Remembers where a conversation was narrowed to.
+    pub fn remember(&self, name: &str, phase: &str) {
+        locked(&self.open).narrowed.insert(name.to_owned(), phase.to_owned());
     }
 
     /// The conversation of this name, begun now where there is none.
@@ -105,7 +208,15 @@ impl Conversations {
                 }
             }
         }
-        let begun = self.alone();
+        let begun = self.begun(name.to_owned());
+        if let Some(phase) = open.narrowed.get(name)
+            && let Err(error) = begun.narrow(phase)
+        {
+            // The phases were ordered anew since; the narrowest there is cannot be too wide.
+            tracing::warn!("conversation `{name}`: {error}; it begins in the narrowest phase");
+            let narrowest = self.ladder.names().next().unwrap_or_default();
+            drop(begun.narrow(narrowest));
+        }
         if open.forgotten.contains(name) || open.forgotten.len() >= FORGOTTEN_MAX {
             begun.provenance().distrust();
         }
@@ -142,7 +253,8 @@ mod tests {
 
     #[test]
     fn a_name_is_one_conversation_and_a_forgotten_one_begins_anew_and_untrusted() {
-        let all = Conversations::new(Known::default());
+        let ladder = Ladder::new(Vec::new(), "default").expect("one phase");
+        let all = Conversations::new(Known::default(), ladder, HashMap::new());
         let held = all.named("held");
         assert!(Arc::ptr_eq(&held, &all.named("held")));
         let first = Arc::downgrade(&all.named("first"));

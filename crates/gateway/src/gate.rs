@@ -168,7 +168,8 @@ impl Gate {
         let secrets = Arc::new(Secrets::open(&config, &place.secrets())?);
         let screen = Screen::open(&config.filter)?;
         let reader = Reader::open(&config)?.map(Arc::new);
-        let conversations = Conversations::new(config.flow.known()?);
+        let narrowed = store.narrowed().map_err(|error| error.to_string())?;
+        let conversations = Conversations::new(config.flow.known()?, config.ladder()?, narrowed);
         let roots = egress::roots(&config.gate.authorities).map_err(|error| error.to_string())?;
         let (history, recovery) = History::open(&place.journal(), &place.key())?;
         let history = Arc::new(history);

@@ -13,6 +13,7 @@ pub mod history;
 pub mod inventory;
 pub mod local;
 pub(crate) mod marks;
+pub mod phases;
 pub mod pipeline;
 pub mod quarantine;
 pub mod random;

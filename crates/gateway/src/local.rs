@@ -7,14 +7,16 @@ use crate::adapters::mcp::{downstream::Endpoint, stdio};
 use crate::approvers::{Answer, By};
 use crate::facts::Scene;
 use crate::gate::Gate;
+use crate::phases::NotMoved;
 use crate::pipeline::Stop;
 use crate::quarantine::{self, Content};
 use crate::session::Session;
 use crate::store::StoreError;
-use crate::wire::control::{CONTROL_BYTES_MAX, Control, Opening, Read, Reply, Status, Waiting};
+use crate::wire::control::{CONTROL_BYTES_MAX, Control, Opening, Phases, Read, Reply, Status, Waiting};
 use crate::wire::lines::{self, Line};
 use crate::wire::record::Body;
 use judge::approval::Approver;
+use judge::approval::phase::NoMove;
 use judge::request::tree::Tree;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
@@ -179,6 +181,16 @@ async fn answer(gate: &Arc<Gate>, hooks: &Hooks, url: &str, control: Control) ->
         }
         Control::Withdraw { id, by } => told(approvers.withdraw(&id, operator(by)).await),
         Control::Grants => told(approvers.standing()),
+        Control::Phases { conversation } => {
+            let open = match conversation {
+                Some(name) => vec![gate.conversation(Some(&name)).map_err(|error| error.to_string())?],
+                None => gate.conversations.all(),
+            };
+            told(Ok::<_, String>(gate.phases(&open)))
+        }
+        Control::Phase { conversation, to, by, seconds, writes } => {
+            told(phase(gate, conversation, &to, &by, (seconds, writes)).await)
+        }
         Control::Exit(_) | Control::Shown(_) => Err("this is not asked for here".to_owned()),
         Control::Fetch(call) => told(hooks.fetch(&call)),
         Control::Ran { call, how } => {
@@ -203,6 +215,22 @@ async fn answer(gate: &Arc<Gate>, hooks: &Hooks, url: &str, control: Control) ->
     }
 }
 
+/// Narrows where that is narrower, widens as this operator says otherwise.
+async fn phase(
+    gate: &Arc<Gate>,
+    conversation: Option<String>,
+    to: &str,
+    by: &str,
+    limits: (Option<i64>, Option<u32>),
+) -> Result<Phases, NotMoved> {
+    let conversation = gate.conversation(conversation.as_deref())?;
+    match gate.narrow(&conversation, to, by).await {
+        Err(NotMoved::NoMove(NoMove::Wider(..))) => gate.widen(&conversation, to, by, limits).await?,
+        moved => moved?,
+    }
+    Ok(gate.phases(&[conversation]))
+}
+
 /// Whoever speaks over this socket is this user, whatever name they give: they are one person.
 fn operator(name: String) -> By {
     let identity = format!("uid {}", rustix::process::geteuid().as_raw());
@@ -225,7 +253,7 @@ async fn quarantined(
     schema: serde_json::Value,
 ) -> Result<Read, String> {
     let conversation = gate.conversations.alone();
-    let session = Session::new(gate.principal(), "local", &gate.config.gate.phase, conversation);
+    let session = Session::new(gate.principal(), "local", conversation);
     let _guard = gate.open_session(&session, "bailiwick quarantine", "");
     let arguments = serde_json::json!({ "text": text, "question": question, "schema": schema });
     let arguments = Tree::parse(arguments.to_string().as_bytes()).map_err(|error| error.to_string())?;

@@ -18,6 +18,7 @@ use judge::label::Labeled;
 use judge::permit::{Course, Decided, Pending, Permit, Recorded};
 use judge::policy::Decision;
 use judge::request::{RawCall, Request, normalize};
+use judge::tool::Effect;
 use std::future::Future;
 
 /// Takes one call from the adapter to its released result.
@@ -158,14 +159,18 @@ pub async fn admit(
         Course::Proceed(permit) => permit,
         Course::Ask(pending) => match answered(gate, session, entry.call(), &pending).await {
             // What was granted is what was shown: the same call must still mean the same under the rules in force.
-            Ok(_) if !still_asks(gate, session, scene, &pending) => {
-                let why = "what it means or the rules changed while it waited; call again".to_owned();
-                return Err(entry.denied(gate, session, Some(pending.refused()), why).await);
-            }
-            Ok((approval, grant)) => match pending.granted(grant) {
-                Ok(permit) => return endorsed(gate, session, entry.approved(approval), permit).await,
+            Ok((approval, grant)) => match still_asks(gate, session, scene, pending) {
+                Ok((pending, phase)) => match pending.granted(grant) {
+                    Ok(permit) => {
+                        return endorsed(gate, session, entry.approved(approval), permit, &phase).await;
+                    }
+                    Err(pending) => {
+                        let why = "the grant is for another call".to_owned();
+                        return Err(entry.denied(gate, session, Some(pending.refused()), why).await);
+                    }
+                },
                 Err(pending) => {
-                    let why = "the grant is for another call".to_owned();
+                    let why = "what it means or the rules changed while it waited; call again".to_owned();
                     return Err(entry.denied(gate, session, Some(pending.refused()), why).await);
                 }
             },
@@ -183,7 +188,8 @@ pub async fn admit(
             return Err(entry.denied(gate, session, Some((request, verdict)), why).await);
         }
     };
-    record(gate, session, entry, permit).await
+    let phase = permit.request().phase().to_owned();
+    record(gate, session, entry, permit, &phase).await
 }
 
 /// The grant of a call that policy permits once approved: one that stands and covers it, or an approver's answer.
@@ -200,8 +206,13 @@ async fn answered(
     gate.approvers.ask(session.id(), call, pending, shown).await
 }
 
-/// Whether a call that waited for its grant is decided as it was when the question was asked.
-fn still_asks(gate: &Gate, session: &Session, scene: &Scene, pending: &Pending) -> bool {
+/// A call that waited for its grant, and the phase it is in now, if it is still decided as it was when the question was asked.
+fn still_asks(
+    gate: &Gate,
+    session: &Session,
+    scene: &Scene,
+    pending: Pending,
+) -> Result<(Pending, String), Box<Pending>> {
     let asked = pending.request();
     let raw = RawCall {
         beside: asked.beside().clone(),
@@ -211,12 +222,16 @@ fn still_asks(gate: &Gate, session: &Session, scene: &Scene, pending: &Pending) 
     let facts = scene.again(gate, session);
     let conversation = session.conversation();
     let now = normalize(raw, &rules.inventory, &facts.borrow(&conversation.provenance()));
-    now.is_ok_and(|now| {
-        let verdict = rules.policy.decide(&now);
+    let still = now.ok().filter(|now| {
+        let verdict = rules.policy.decide(now);
         now.digest() == asked.digest()
             && verdict.policy_digest() == pending.verdict().policy_digest()
             && verdict.decision() <= Decision::Ask
-    })
+    });
+    match still {
+        Some(now) => Ok((pending, now.phase().to_owned())),
+        None => Err(Box::new(pending)),
+    }
 }
 
 /// Records a call that a person approved, and lifts for this conversation the values that the person was shown.
@@ -225,20 +240,27 @@ async fn endorsed(
     session: &Session,
     entry: Entry,
     permit: Permit<Decided>,
+    phase: &str,
 ) -> Result<(Permit<Recorded>, Receipt), Stop> {
     let explained = permit.request().explained().clone();
-    let admitted = record(gate, session, entry, permit).await?;
+    let admitted = record(gate, session, entry, permit, phase).await?;
     session.conversation().endorse(&explained);
     Ok(admitted)
 }
 
-/// Makes the decision durable; only then is there a permit to act on.
+/// Takes the call from what its phase permits, and makes the decision durable; only then is there a permit to act on.
 async fn record(
     gate: &Gate,
     session: &Session,
     entry: Entry,
     permit: Permit<Decided>,
+    phase: &str,
 ) -> Result<(Permit<Recorded>, Receipt), Stop> {
+    let is_write = permit.request().tool().effect == Effect::Write;
+    if session.spend_phase(phase, is_write).is_err() {
+        let why = format!("the phase `{phase}`, in which it was permitted, is over");
+        return Err(entry.denied(gate, session, None, why).await);
+    }
     let decision = entry.permitted(&permit);
     match gate.history.record(Some(session.id()), decision).await {
         Ok(leaf) => {

@@ -3,6 +3,7 @@
 
 use crate::conversation::Conversation;
 use crate::screen::Hidden;
+use judge::approval::phase::NoMove;
 use judge::request::Principal;
 use judge::spotlight::Marks;
 use judge::tool::ToolName;
@@ -13,22 +14,17 @@ pub struct Session {
     id: String,
     principal: Principal,
     transport: &'static str,
-    phase: Mutex<String>,
+    /// The phase of the call that began it, for what runs on behalf of one call.
+    phase: Option<String>,
     hidden: Hidden,
     conversation: Mutex<Arc<Conversation>>,
     marks: Marks,
 }
 
 impl Session {
-    /// A session of `principal` over `transport` (`stdio`, `http`, `hook`, `local`), beginning in `phase`, as part of
-    /// `conversation`.
-    pub fn new(
-        principal: Principal,
-        transport: &'static str,
-        phase: &str,
-        conversation: Arc<Conversation>,
-    ) -> Self {
-        Self::named(crate::random::name("s"), principal, transport, phase, conversation)
+    /// A session of `principal` over `transport` (`stdio`, `http`, `hook`, `local`), as part of `conversation`.
+    pub fn new(principal: Principal, transport: &'static str, conversation: Arc<Conversation>) -> Self {
+        Self::named(crate::random::name("s"), principal, transport, conversation)
     }
 
     /// The same under a given name.
@@ -36,18 +32,24 @@ impl Session {
         id: String,
         principal: Principal,
         transport: &'static str,
-        phase: &str,
         conversation: Arc<Conversation>,
     ) -> Self {
         Self {
             id,
             principal,
             transport,
-            phase: Mutex::new(phase.to_owned()),
+            phase: None,
             hidden: Hidden::new(),
             marks: Marks::new(&crate::random::bytes()),
             conversation: Mutex::new(conversation),
         }
+    }
+
+    /// The same for what one call judged in `phase` has running: it stays in that phase, and its calls are that call's.
+    #[must_use]
+    pub fn of_a_call(mut self, phase: &str) -> Self {
+        self.phase = Some(phase.to_owned());
+        self
     }
 
     /// The conversation it is part of.
@@ -81,7 +83,15 @@ impl Session {
     }
     /// The phase in force.
     pub fn phase(&self) -> String {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.phase.clone().unwrap_or_else(|| self.conversation().phase())
+    }
+
+    /// Notes a permitted call that was judged in `phase`.
+    ///
+    /// # Errors
+    /// That phase is over.
+    pub fn spend_phase(&self, phase: &str, is_write: bool) -> Result<(), NoMove> {
+        if self.phase.is_some() { Ok(()) } else { self.conversation().spend_phase(phase, is_write) }
     }
 
     /// What was taken out of the results it got.

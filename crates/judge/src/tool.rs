@@ -192,6 +192,20 @@ pub const OWN: &str = "bailiwick";
 /// The tool that has untrusted content read by a reader without tools.
 pub const QUARANTINE: &str = "quarantine";
 
+/// The tool by which an agent asks for another phase.
+pub const PHASE: &str = "phase";
+
+/// The arguments of [`PHASE`] in JSON Schema.
+pub fn phase_arguments() -> Value {
+    serde_json::json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "to": { "type": "string", "description": "The phase to go to. Leave it out to be told which is in force." },
+            "why": { "type": "string", "maxLength": 500, "description": "What it is needed for, for the person who is asked." },
+        },
+    })
+}
+
 /// The arguments of [`QUARANTINE`] in JSON Schema.
 pub fn quarantine_arguments() -> Value {
     serde_json::json!({
@@ -214,18 +228,22 @@ pub fn quarantine_arguments() -> Value {
     })
 }
 
-/// What the gate itself offers, judged like tools: `bailiwick/quarantine`.
+/// What the gate itself offers, judged like tools: `bailiwick/quarantine` and `bailiwick/phase`. What widens what an agent may do
+/// is of high impact.
 pub fn own_operations() -> Vec<Tool> {
-    let schema = quarantine_arguments();
-    vec![Tool {
-        name: ToolName { server: OWN.to_owned(), tool: QUARANTINE.to_owned() },
+    let own = |name: &str, schema: Value, effect, impact| Tool {
+        name: ToolName { server: OWN.to_owned(), tool: name.to_owned() },
         shape: Shape::of_schema(&schema, &BTreeMap::new()),
-        effect: Effect::Read,
+        effect,
         reversible: true,
-        impact: Impact::Low,
+        impact,
         digest: crate::digest::hex(schema.to_string().as_bytes()),
         flow: Flow::default(),
-    }]
+    };
+    vec![
+        own(QUARANTINE, quarantine_arguments(), Effect::Read, Impact::Low),
+        own(PHASE, phase_arguments(), Effect::Write, Impact::High),
+    ]
 }
 
 fn edit_distance(a: &str, b: &str) -> usize {

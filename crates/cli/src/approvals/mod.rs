@@ -6,6 +6,8 @@ mod watch;
 
 use crate::relay::ask;
 use crate::{Outcome, terminal};
+pub(crate) use wanted::seconds;
+
 use gateway::config::Place;
 use gateway::wire::approval::{Approval, Standing};
 use gateway::wire::control::Control;
@@ -159,6 +161,6 @@ fn only(known: impl Iterator<Item = String>, id: &str) -> anyhow::Result<String>
     }
 }
 
-fn operator() -> String {
+pub(crate) fn operator() -> String {
     std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "operator".to_owned())
 }

@@ -52,8 +52,7 @@ async fn answered(
     let solo = solo::open(state, place, config).await.map_err(NotEnforceable)?;
     let gate = &solo.gate;
     gate.tend_secrets();
-    let session =
-        Session::new(gate.principal(), "egress", &gate.config.gate.phase, gate.conversations.alone());
+    let session = Session::new(gate.principal(), "egress", gate.conversations.alone());
     let open_session = gate.open_session(&session, "bailiwick sandbox", "");
     let owner = Owner { session, from: "sandbox".to_owned() };
     let exit =

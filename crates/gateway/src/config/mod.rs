@@ -7,6 +7,7 @@ pub mod confine;
 pub mod filter;
 pub mod flow;
 pub mod marks;
+pub mod phase;
 pub mod place;
 pub mod quarantine;
 pub mod reach;
@@ -36,6 +37,9 @@ pub struct Config {
     /// The servers behind it, by name.
     #[serde(default)]
     pub server: BTreeMap<String, Server>,
+    /// The phases, the narrowest first; only the one that sessions begin in where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phase: Vec<phase::Phase>,
     /// Secrets, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secret: BTreeMap<String, secret::Secret>,
@@ -62,6 +66,7 @@ impl Default for Config {
             gate: Gate::default(),
             shell: Confinement::for_shell(),
             server: BTreeMap::new(),
+            phase: Vec::new(),
             secret: BTreeMap::new(),
             flow: flow::Flow::default(),
             accepted: BTreeMap::new(),
@@ -199,6 +204,7 @@ impl Config {
         let text = std::fs::read_to_string(&path)
             .map_err(|error| ConfigError::new(&path, format!("{error}; run `bailiwick init` first")))?;
         let config: Self = toml::from_str(&text).map_err(|error| ConfigError::new(&path, error))?;
+        config.ladder().map_err(|why| ConfigError::new(&path, format!("[[phase]]: {why}")))?;
         if let Some(quarantine) = &config.quarantine {
             quarantine.check().map_err(|why| ConfigError::new(&path, format!("[quarantine]: {why}")))?;
         }

@@ -78,8 +78,7 @@ impl Surveyor {
     pub async fn open(place: &Place, config: &Config) -> Result<Self, String> {
         let solo = solo::open(&place.state, Some(place), config.clone()).await?;
         let conversation = solo.gate.conversations.alone();
-        let session =
-            Session::new(solo.gate.principal(), "survey", &solo.gate.config.gate.phase, conversation);
+        let session = Session::new(solo.gate.principal(), "survey", conversation);
         let host = Host {
             gate: solo.gate.clone(),
             session: session.id().to_owned(),

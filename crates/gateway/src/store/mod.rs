@@ -2,6 +2,7 @@
 //! What must never be lost or changed is in the journal, not here.
 
 mod approvals;
+mod phases;
 mod sqlite;
 mod standing;
 

@@ -74,6 +74,28 @@ pub enum Control {
         /// Who takes it back.
         by: String,
     },
+    /// Says which phase is in force in each open conversation, or in one; answers with [`Phases`].
+    Phases {
+        /// Which; all where absent.
+        #[serde(default)]
+        conversation: Option<String>,
+    },
+    /// Puts a conversation into another phase; answers with [`Phases`].
+    Phase {
+        /// Which; the only one that is open where absent.
+        #[serde(default)]
+        conversation: Option<String>,
+        /// The phase.
+        to: String,
+        /// Who says so.
+        by: String,
+        /// For how long at most, in seconds, where it is wider.
+        #[serde(default)]
+        seconds: Option<i64>,
+        /// For how many writes at most, where it is wider.
+        #[serde(default)]
+        writes: Option<u32>,
+    },
     /// Answers with a list of [`Standing`](crate::wire::approval::Standing) grants.
     Grants,
     /// Hands over the permitted shell command of this call, once; answers with a [`sandbox::warden::Order`].
@@ -122,6 +144,37 @@ pub enum Read {
     Answer(serde_json::Value),
     /// None, and why.
     Refused(String),
+}
+
+/// The phase of one conversation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PhaseNow {
+    /// Its name.
+    pub conversation: String,
+    /// The phase in force.
+    pub phase: String,
+    /// When it ends, seconds since 1970; absent where it does not end by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
+    /// When it ends unless something is called before, seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_until: Option<i64>,
+    /// Writes that are left; any number where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writes_left: Option<u32>,
+    /// What comes after.
+    pub then: String,
+}
+
+/// Where conversations stand, and what is possible there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Phases {
+    /// All phases, the narrowest first.
+    pub phases: Vec<String>,
+    /// The conversations.
+    pub conversations: Vec<PhaseNow>,
+    /// For each phase that is in force: what each operation could come to there, at best: `allow` or `ask`.
+    pub possible: std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>>,
 }
 
 /// A running gate.

@@ -187,10 +187,15 @@ impl Policy {
     }
 
     /// Whether a call of `tool` with some arguments could be permitted or asked for now: what a list may show.
-    /// The same policies decide as at the call, with the arguments left unknown.
     pub fn may_call(&self, tool: &Tool, principal: &Principal, facts: &crate::request::Facts<'_>) -> bool {
-        let Some(slice) = self.slices.get(&tool.name) else { return false };
-        let Ok(entities) = slice.entities_for(principal) else { return false };
+        self.at_best(tool, principal, facts) < Decision::Deny
+    }
+
+    /// The best that a call of `tool` with some arguments could come to now. The same policies decide as at the call, with the
+    /// arguments left unknown.
+    pub fn at_best(&self, tool: &Tool, principal: &Principal, facts: &crate::request::Facts<'_>) -> Decision {
+        let Some(slice) = self.slices.get(&tool.name) else { return Decision::Deny };
+        let Ok(entities) = slice.entities_for(principal) else { return Decision::Deny };
         let circumstances = crate::request::Circumstances {
             now: facts.now,
             phase: facts.phase.to_owned(),
@@ -199,14 +204,19 @@ impl Policy {
             leaks: Vec::new(),
         };
         let args = RestrictedExpression::new_unknown("args");
-        [false, true].into_iter().any(|approved| {
+        let could_be = |approved: bool| {
             let context = context(tool, &circumstances, Told::Unknown, args.clone(), approved);
             let Ok(query) = query(slice, principal, context) else {
                 return false;
             };
             let response = self.authorizer.is_authorized_partial(&query, &slice.policies, &entities);
             response.decision() != Some(cedar_policy::Decision::Deny)
-        })
+        };
+        match (could_be(false), could_be(true)) {
+            (true, _) => Decision::Allow,
+            (false, true) => Decision::Ask,
+            (false, false) => Decision::Deny,
+        }
     }
 
     pub(super) fn outcome(

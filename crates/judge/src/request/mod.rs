@@ -113,6 +113,10 @@ impl Request {
     pub fn arguments(&self) -> &Tree {
         &self.arguments
     }
+    /// The phase it was made in.
+    pub fn phase(&self) -> &str {
+        &self.circumstances.phase
+    }
     /// Addresses in the arguments that seem to carry data out.
     pub fn leaks(&self) -> &[Leak] {
         &self.circumstances.leaks

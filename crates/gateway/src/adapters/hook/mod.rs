@@ -169,7 +169,7 @@ impl Hooks {
         let principal = Principal { agent: "claude-code".to_owned(), ..self.gate.principal() };
         let name = format!("claude-{}", plain(&event.session));
         let conversation = self.gate.conversations.named(&name);
-        let session = Session::named(name, principal, "hook", &self.gate.config.gate.phase, conversation);
+        let session = Session::named(name, principal, "hook", conversation);
         let guard = self.gate.open_session(&session, "claude-code", "hook");
         let followed = Arc::new(Followed {
             session,
@@ -285,9 +285,9 @@ impl Hooks {
             session.id().to_owned(),
             session.principal().clone(),
             "egress",
-            &self.gate.config.gate.phase,
             session.conversation(),
-        );
+        )
+        .of_a_call(permit.request().phase());
         let owner = Owner { session, from: "shell".to_owned() };
         let waiting = shell::Waiting::prepare(permit, cwd.as_deref(), &self.gate, owner).await?;
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -339,7 +339,7 @@ impl Hooks {
         let rules = self.gate.rules();
         let configured = &self.gate.config.server;
         let known = served(name).find(|name| {
-            let is_own = name.server == OWN && self.gate.reader.is_some();
+            let is_own = name.server == OWN;
             (is_own || configured.contains_key(&name.server)) && rules.inventory.tool(name).is_some()
         });
         let Some(known) = known else {
@@ -349,6 +349,8 @@ impl Hooks {
         };
         let call = followed.session.call(known.clone(), input.clone());
         match pipeline::preview(&self.gate, &followed.session, call) {
+            // To ask for a phase and to go to a narrower one is always possible; the proxy decides on the others.
+            _ if known == crate::phases::name() => {}
             Ok((_, verdict)) if verdict.decision() == Decision::Deny => {
                 return verdict::deny(&verdict.to_string());
             }

@@ -218,7 +218,7 @@ impl Downstream {
         lane: Lane,
     ) -> Arc<Self> {
         let conversation = gate.conversations.alone();
-        let session = Session::new(gate.principal(), transport, &gate.config.gate.phase, conversation);
+        let session = Session::new(gate.principal(), transport, conversation);
         let guard = gate.open_session(&session, client.info.get(), era.name());
         Arc::new(Self {
             gate: gate.clone(),

@@ -7,6 +7,7 @@ mod greet;
 pub mod http;
 pub mod link;
 mod lists;
+mod own;
 mod parts;
 mod quarantine;
 mod serve;

@@ -1,12 +1,10 @@
-//! The gate's own tool `bailiwick__quarantine`: offered beside those of the servers where a reader is configured.
+//! Calls of the gate's own tool `bailiwick__quarantine`, offered where a reader is configured.
 //! What the call inside it answers goes to the reader and to nobody else.
 
-use super::bridge;
-use super::downstream::{Arrival, Downstream, Endpoint, Instead, Refusal, refusal};
-use super::link::{Answer, Call, Lane, Link};
+use super::downstream::{Arrival, Downstream, Instead, Refusal, refusal};
+use super::link::{Answer, Call, Lane};
 use super::parts::parts;
 use super::serve::{CLIENT_CALL, beside};
-use super::upstream::Era;
 use super::{INTERNAL_ERROR, INVALID_PARAMS};
 use crate::facts::Scene;
 use crate::pipeline::{Reading, Stop};
@@ -15,49 +13,15 @@ use crate::receipt::{Failed, Output};
 use crate::wire::frame::{Extensions, Object, raw};
 use crate::wire::record::Status;
 use judge::filter::Release;
-use judge::flow::{Provenance, Read};
+use judge::flow::Read;
 use judge::request::RawCall;
 use judge::request::tree::Tree;
-use judge::tool::{OWN, QUARANTINE, ToolName};
-use serde_json::json;
+use judge::tool::ToolName;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
 impl Downstream {
-    /// Whether this endpoint has tools of the gate's own.
-    pub(super) fn has_own_tools(&self) -> bool {
-        self.endpoint == Endpoint::All && self.gate.reader.is_some()
-    }
-
-    /// What all servers can do together, and the gate itself.
-    pub(super) fn capabilities(&self, links: &[Arc<Link>]) -> serde_json::Value {
-        let mut all = bridge::united(links.iter().map(|link| link.upstream.greeting()));
-        if self.has_own_tools() && all["tools"].is_null() {
-            all["tools"] = json!({});
-        }
-        all
-    }
-
-    /// The gate's own tools that this caller could call now.
-    pub(super) fn own_tools(&self) -> Vec<Box<RawValue>> {
-        let rules = self.gate.rules();
-        let Some(tool) = rules.inventory.tool(&quarantine::name()).filter(|_| self.has_own_tools()) else {
-            return Vec::new();
-        };
-        let scene = Scene::default();
-        let facts = scene.look(&self.gate, &self.session);
-        if !rules.policy.may_call(tool, self.session.principal(), &facts.borrow(Provenance::blank())) {
-            return Vec::new();
-        }
-        vec![quarantine::definition().with("name", raw(own_name())).to_raw()]
-    }
-
-    /// Whether a call is one of the gate's own tool.
-    pub(super) fn is_own(&self, params: &Object) -> bool {
-        self.has_own_tools() && params.text("name").is_some_and(|name| name == own_name())
-    }
-
     /// Answers a call of it.
     pub(super) async fn quarantined(
         self: &Arc<Self>,
@@ -86,23 +50,9 @@ impl Downstream {
         };
         let released = quarantine::call(&self.gate, &self.session, raw_call, &scene, fetch).await;
         match released {
-            Ok(released) => Ok(self.answer(&released.value.answer)),
+            Ok(released) => Ok(self.answer(released.value.answer.canonical())),
             Err(stop) => Ok(self.told(&refusal(&stop).message)),
         }
-    }
-
-    fn answer(&self, answer: &Tree) -> Box<RawValue> {
-        let text = answer.canonical();
-        let structured: Box<RawValue> =
-            RawValue::from_string(text.clone()).unwrap_or_else(|_| raw(json!({})));
-        let mut result = Object::default()
-            .with("content", raw(json!([{ "type": "text", "text": text }])))
-            .with("structuredContent", structured)
-            .with("isError", raw(false));
-        if self.era == Era::Modern {
-            result.set("resultType", raw("complete"));
-        }
-        result.to_raw()
     }
 
     /// What the call inside answers: judged, recorded and run like any other, but read by nobody here.
@@ -148,10 +98,6 @@ impl Downstream {
             Err(Stop::Failed(_)) => Err(failed(format!("`{from}` gave no answer"))),
         }
     }
-}
-
-fn own_name() -> String {
-    format!("{OWN}__{QUARANTINE}")
 }
 
 /// What the content is.

@@ -171,8 +171,8 @@ impl Downstream {
     }
 
     async fn call_tool(self: &Arc<Self>, params: Object, arrival: Arrival) -> Result<Box<RawValue>, Refusal> {
-        if self.is_own(&params) {
-            return self.quarantined(&params, arrival).await;
+        if let Some(own) = self.own_called(&params) {
+            return self.call_own(own, &params, arrival).await;
         }
         let ran = match self.outgoing(params, &arrival).await {
             Ok(outgoing) => self.run(outgoing, arrival).await,

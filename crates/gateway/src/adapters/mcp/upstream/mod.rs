@@ -196,11 +196,9 @@ impl Host {
         settings: &Confinement,
         profile: &mut sandbox::Profile,
     ) -> Result<Option<egress::Prepared>, String> {
-        let phase = &self.gate.config.gate.phase;
         // A server's program acts for nobody's words.
         let conversation = self.gate.conversations.alone();
-        let session =
-            Session::named(self.session.clone(), self.principal.clone(), "egress", phase, conversation);
+        let session = Session::named(self.session.clone(), self.principal.clone(), "egress", conversation);
         let owner = egress::Owner { session, from: format!("server {name}") };
         egress::Prepared::prepare(&self.gate, owner, settings, profile).await
     }

@@ -1,0 +1,214 @@
+//! The gate's own tools, offered beside those of the servers: `bailiwick__quarantine` where a reader is configured, and
+//! `bailiwick__phase` where there are several phases. An agent asks for a phase here; it never takes one that is wider.
+
+use super::bridge;
+use super::downstream::{Arrival, Downstream, Endpoint, Refusal, refusal};
+use super::link::Link;
+use super::serve::{CLIENT_CALL, beside};
+use super::upstream::Era;
+use super::{INTERNAL_ERROR, INVALID_PARAMS};
+use crate::facts::Scene;
+use crate::phases::{self, NotMoved};
+use crate::pipeline;
+use crate::receipt::{Failed, Output};
+use crate::wire::frame::{Object, raw};
+use crate::wire::record::Status;
+use crate::{conversation::Conversation, quarantine};
+use judge::approval::phase::NoMove;
+use judge::filter::Rewritable;
+use judge::flow::Provenance;
+use judge::label::Labeled;
+use judge::request::RawCall;
+use judge::request::tree::Tree;
+use judge::spotlight::{Leaf, Speaks};
+use judge::tool::{Inventory, OWN, PHASE, QUARANTINE, ToolName, phase_arguments};
+use serde_json::json;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// A tool of the gate itself.
+#[derive(Clone, Copy)]
+pub(super) enum Own {
+    Quarantine,
+    Phase,
+}
+
+impl Own {
+    const ALL: [Own; 2] = [Own::Quarantine, Own::Phase];
+
+    fn tool(self) -> ToolName {
+        match self {
+            Own::Quarantine => quarantine::name(),
+            Own::Phase => phases::name(),
+        }
+    }
+
+    fn name(self) -> String {
+        let own = match self {
+            Own::Quarantine => QUARANTINE,
+            Own::Phase => PHASE,
+        };
+        format!("{OWN}__{own}")
+    }
+
+    fn definition(self, downstream: &Downstream) -> Object {
+        match self {
+            Own::Quarantine => quarantine::definition(),
+            Own::Phase => {
+                let names: Vec<&str> = downstream.gate.conversations.ladder().names().collect();
+                let description = format!(
+                    "Say which phase this conversation is in, or go to another. The phases, from the one that permits least: {}. Going \
+                     to one that permits less is always possible; one that permits more is asked for, a person may have to agree, \
+                     and it ends by itself.",
+                    names.join(", ")
+                );
+                Object::default()
+                    .with("description", raw(description))
+                    .with("inputSchema", raw(phase_arguments()))
+            }
+        }
+    }
+}
+
+impl Downstream {
+    /// The tools of the gate's own that this endpoint has.
+    fn own(&self) -> impl Iterator<Item = Own> + '_ {
+        let is_all = self.endpoint == Endpoint::All;
+        Own::ALL.into_iter().filter(move |own| {
+            is_all
+                && match own {
+                    Own::Quarantine => self.gate.reader.is_some(),
+                    Own::Phase => self.gate.conversations.ladder().names().count() > 1,
+                }
+        })
+    }
+
+    /// What all servers can do together, and the gate itself.
+    pub(super) fn capabilities(&self, links: &[Arc<Link>]) -> serde_json::Value {
+        let mut all = bridge::united(links.iter().map(|link| link.upstream.greeting()));
+        if self.own().next().is_some() && all["tools"].is_null() {
+            all["tools"] = json!({});
+        }
+        all
+    }
+
+    /// The gate's own tools that this caller could call now. What narrows is never denied, so asking for phases is always there.
+    pub(super) fn own_tools(&self) -> Vec<Box<RawValue>> {
+        let rules = self.gate.rules();
+        let scene = Scene::default();
+        let facts = scene.look(&self.gate, &self.session);
+        let facts = facts.borrow(Provenance::blank());
+        let may_call = |own: &Own| match own {
+            Own::Phase => true,
+            Own::Quarantine => rules
+                .inventory
+                .tool(&own.tool())
+                .is_some_and(|tool| rules.policy.may_call(tool, self.session.principal(), &facts)),
+        };
+        self.own()
+            .filter(may_call)
+            .map(|own| own.definition(self).with("name", raw(own.name())).to_raw())
+            .collect()
+    }
+
+    /// The tool of the gate's own that a call names.
+    pub(super) fn own_called(&self, params: &Object) -> Option<Own> {
+        let name = params.text("name")?;
+        self.own().find(|own| own.name() == name)
+    }
+
+    /// Answers a call of one of them.
+    pub(super) async fn call_own(
+        self: &Arc<Self>,
+        own: Own,
+        params: &Object,
+        arrival: Arrival,
+    ) -> Result<Box<RawValue>, Refusal> {
+        match own {
+            Own::Quarantine => self.quarantined(params, arrival).await,
+            Own::Phase => self.phase(params, &arrival).await,
+        }
+    }
+
+    async fn phase(self: &Arc<Self>, params: &Object, arrival: &Arrival) -> Result<Box<RawValue>, Refusal> {
+        let arguments = match params.get("arguments") {
+            None => Tree::Map(Vec::new()),
+            Some(arguments) => Tree::parse(arguments.get().as_bytes())
+                .map_err(|error| Refusal::new(INVALID_PARAMS, format!("`arguments`: {error}")))?,
+        };
+        let about = params.object("_meta").unwrap_or_default();
+        let scene = Scene { cwd: None, client_call: about.text(CLIENT_CALL).unwrap_or_default() };
+        if let Some(conversation) = self.gate.conversations.expected(&scene.client_call) {
+            self.session.join(conversation);
+        }
+        let conversation = self.session.conversation();
+        let Some(to) = arguments.member("to").and_then(Tree::as_text).map(str::to_owned) else {
+            return Ok(self.answer(standing(&conversation)));
+        };
+        match self.gate.narrow(&conversation, &to, &self.session.principal().agent).await {
+            Ok(()) => return Ok(self.answer(standing(&conversation))),
+            // Wider: that is decided like any call.
+            Err(NotMoved::NoMove(NoMove::Wider(..))) => {}
+            Err(error @ NotMoved::NoMove(NoMove::Unknown { .. })) => return Ok(self.told(&error.to_string())),
+            Err(error) => return Err(Refusal::new(INTERNAL_ERROR, error.to_string())),
+        }
+        let beside = beside(params, &["name", "arguments"], &arrival.envelope)?;
+        let raw_call = RawCall { beside, ..self.session.call(phases::name(), arguments) };
+        let gate = self.gate.clone();
+        let moved = pipeline::call(&self.gate, &self.session, raw_call, &scene, |permit| async move {
+            let by = permit.granted_by().unwrap_or("policy").to_owned();
+            let failed = |error: NotMoved| Failed::new(Status::Failed, error.to_string());
+            gate.widen(&conversation, &to, &by, (None, None)).await.map_err(failed)?;
+            Ok(Labeled::new(Moved(standing(&conversation)), phases::name()))
+        });
+        match moved.await {
+            Ok(released) => Ok(self.answer(released.value.0)),
+            Err(stop) => Ok(self.told(&refusal(&stop).message)),
+        }
+    }
+
+    /// A tool's answer that is one JSON object.
+    pub(super) fn answer(&self, text: String) -> Box<RawValue> {
+        let structured = RawValue::from_string(text.clone()).unwrap_or_else(|_| raw(json!({})));
+        let mut result = Object::default()
+            .with("content", raw(json!([{ "type": "text", "text": text }])))
+            .with("structuredContent", structured)
+            .with("isError", raw(false));
+        if self.era == Era::Modern {
+            result.set("resultType", raw("complete"));
+        }
+        result.to_raw()
+    }
+}
+
+fn standing(conversation: &Conversation) -> String {
+    serde_json::to_string(&conversation.phase_now()).unwrap_or_default()
+}
+
+/// Where a conversation stands, in JSON: the gate's own words.
+#[derive(Debug)]
+struct Moved(String);
+
+impl AsRef<[u8]> for Moved {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl Rewritable for Moved {
+    const SEARCHED: bool = true;
+
+    fn with_text(self, text: Vec<u8>) -> Option<Self> {
+        String::from_utf8(text).ok().map(Self)
+    }
+}
+
+impl Speaks for Moved {
+    fn spoken(self, _: &mut dyn FnMut(Leaf, &str) -> Option<String>) -> Self {
+        self
+    }
+}
+
+impl Output for Moved {
+    fn read_into(&self, _: &Conversation, _: &Inventory, _: &ToolName) {}
+}
