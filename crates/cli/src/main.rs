@@ -53,6 +53,9 @@ enum Command {
         /// The conversation it belongs to, where `bailiwick said` tells what the user says in it
         #[arg(long, value_name = "NAME")]
         conversation: Option<String>,
+        /// A file with a grant token for this client's calls, repeatable
+        #[arg(long, value_name = "FILE")]
+        grant: Vec<PathBuf>,
     },
     /// Tell the gate what the user said in a conversation: the message on standard input
     Said {
@@ -198,7 +201,13 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
     match line.command {
         Command::Init(args) => init::run(line.dir.as_deref(), line.state.as_deref(), args),
         Command::Serve(args) => serve::run(place()?, args),
-        Command::Mcp { server, conversation } => relay::mcp(&place()?, server, conversation),
+        Command::Mcp { server, conversation, grant } => {
+            let place = place()?;
+            for token in &grant {
+                approvals::token::taken_in(&place, token)?;
+            }
+            relay::mcp(&place, server, conversation)
+        }
         Command::Said { conversation, scope } => relay::said(&place()?, conversation, scope),
         Command::Hook { action: None } => relay::hook(line.dir.as_deref(), line.state.as_deref()),
         Command::Hook { action: Some(relay::HookAction::Settings) } => relay::print_settings(&place()?),
@@ -213,7 +222,7 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         Command::Secret { action } => secret::run(line.dir.as_deref(), line.state.as_deref(), action),
         Command::Login(args) => login::sign_in(&place()?, &args),
         Command::Logout { server } => login::sign_out(&place()?, &server),
-        Command::Approvals { action } => approvals::run(&place()?, action),
+        Command::Approvals { action } => approvals::run(place, action),
         Command::Phase { action } => phase::run(&place()?, action),
         Command::Inventory { action } => inventory::run(&place()?, action),
         Command::Policy { action } => policy::run(&place()?, action),

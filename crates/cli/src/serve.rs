@@ -73,7 +73,9 @@ pub(crate) async fn start(place: Place, listen: Option<&str>) -> Result<Running,
     let url = format!("http://{bound}/mcp");
     let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
     hosts.extend(gate.config.gate.allow_hosts.iter().cloned());
-    let router = http::router(gate.clone(), token, hosts);
+    let answers = gateway::webhooks::router(gate.clone(), hosts.clone());
+    gateway::webhooks::send(&gate);
+    let router = http::router(gate.clone(), token, hosts).merge(answers);
     let http = tokio::spawn(http::serve(listener, router));
     let door = tokio::spawn(local::serve(gate.clone(), local, url.clone()));
     Ok(Running { gate, url, doors: [http, door] })

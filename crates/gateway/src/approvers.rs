@@ -279,8 +279,7 @@ impl Approvers {
     /// # Errors
     /// [`NoGrant::Unusable`], [`NoGrant::NotRecorded`].
     pub async fn stand(&self, standing: Standing) -> Result<Standing, NoGrant> {
-        let known = self.store.standing(clock::seconds())?.into_iter().find(|known| known.id == standing.id);
-        if let Some(known) = known {
+        if let Some(known) = self.store.standing_of(&standing.id, clock::seconds())? {
             return Ok(known);
         }
         let granted = Body::Granted {
@@ -302,8 +301,7 @@ impl Approvers {
     /// [`NoGrant::Unusable`] for one that is over or unknown, [`NoGrant::NotRecorded`].
     pub async fn withdraw(&self, id: &str, by: By) -> Result<(), NoGrant> {
         let now = clock::seconds();
-        let standing = self.store.standing(now)?.into_iter().find(|standing| standing.id == id);
-        if standing.is_none() {
+        if self.store.standing_of(id, now)?.is_none() {
             return self.answer(id, Answer::Withdraw, by).await.map(|_| ());
         }
         // What is taken back is gone before it is written down: nothing may use it in between.

@@ -24,5 +24,7 @@ pub mod session;
 mod shown;
 pub mod solo;
 pub mod store;
+pub mod tokens;
+pub mod webhooks;
 pub mod wire;
 mod written;

@@ -170,6 +170,9 @@ async fn answer(gate: &Arc<Gate>, hooks: &Hooks, url: &str, control: Control) ->
         Control::Approvals => told(approvers.list()),
         Control::Approval(id) => told(approvers.show(&id)),
         Control::Wait { seen } => told(waited(gate, seen).await),
+        Control::Grant { id, by, .. } if !gate.config.approvals.terminal => {
+            Err(no_terminal(gate, &format!("{by} would have granted {id}")))
+        }
         Control::Grant { id, by, more } => {
             told(approvers.answer(&id, Answer::Grant { more }, operator(by)).await)
         }
@@ -179,7 +182,8 @@ async fn answer(gate: &Arc<Gate>, hooks: &Hooks, url: &str, control: Control) ->
         Control::Leave { id, by, to } => {
             told(approvers.answer(&id, Answer::Leave { to }, operator(by)).await)
         }
-        Control::Withdraw { id, by } => told(approvers.withdraw(&id, operator(by)).await),
+        Control::Withdraw { id, by } => told(gate.revoke(&id, operator(by)).await),
+        Control::Redeem { token } => told(gate.redeem(&token).await),
         Control::Grants => told(approvers.standing()),
         Control::Phases { conversation } => {
             let open = match conversation {
@@ -215,6 +219,15 @@ async fn answer(gate: &Arc<Gate>, hooks: &Hooks, url: &str, control: Control) ->
     }
 }
 
+/// Why a process of this user may not grant, which leaves an alert.
+fn no_terminal(gate: &Gate, detail: &str) -> String {
+    let (rule, detail) = ("grant-over-the-socket".to_owned(), detail.to_owned());
+    gate.history.note(None, Body::Alert { rule, detail, call: String::new() });
+    "grants are given in the console, by webhooks and by tokens here; `terminal` in [approvals] says whether by processes of this \
+     user too"
+        .to_owned()
+}
+
 /// Narrows where that is narrower, widens as this operator says otherwise.
 async fn phase(
     gate: &Arc<Gate>,
@@ -225,6 +238,9 @@ async fn phase(
 ) -> Result<Phases, NotMoved> {
     let conversation = gate.conversation(conversation.as_deref())?;
     match gate.narrow(&conversation, to, by).await {
+        Err(NotMoved::NoMove(NoMove::Wider(..))) if !gate.config.approvals.terminal => {
+            return Err(NotMoved::Which(no_terminal(gate, &format!("{by} would have widened to {to}"))));
+        }
         Err(NotMoved::NoMove(NoMove::Wider(..))) => gate.widen(&conversation, to, by, limits).await?,
         moved => moved?,
     }

@@ -1,6 +1,7 @@
 //! The operator's side of approvals: list, show, grant, refuse, leave, take back, watch. Only the running gate can be answered.
 
 mod show;
+pub(crate) mod token;
 mod wanted;
 mod watch;
 
@@ -63,7 +64,22 @@ pub(crate) enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Take back a grant that stands, or an approval that was not used
+    /// Make a key whose tokens can count as approval
+    Key {
+        /// The issuer's name in records
+        issuer: String,
+        /// Where the private key is written
+        #[arg(long, value_name = "FILE")]
+        out: std::path::PathBuf,
+    },
+    /// Sign a grant beforehand, for a workflow nobody watches; prints the token
+    Issue(Box<token::Issue>),
+    /// Take a token in
+    Redeem {
+        /// The file it is in, or `-` for standard input
+        token: std::path::PathBuf,
+    },
+    /// Take back a grant that stands, an approval that was not used, or a token wherever it is
     Withdraw {
         /// Its id, or enough of it
         id: String,
@@ -72,7 +88,15 @@ pub(crate) enum Action {
     Watch,
 }
 
-pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
+pub(crate) fn run(place: impl Fn() -> anyhow::Result<Place>, action: Action) -> anyhow::Result<Outcome> {
+    match action {
+        Action::Key { issuer, out } => token::key(&issuer, &out),
+        Action::Issue(issue) => token::issue(place, *issue),
+        action => answered(&place()?, action),
+    }
+}
+
+fn answered(place: &Place, action: Action) -> anyhow::Result<Outcome> {
     match action {
         Action::List { all, json } => {
             let mut approvals = list(place)?;
@@ -109,14 +133,17 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
             }
             grants.iter().filter(|_| !json).for_each(show::standing);
         }
+        Action::Redeem { token } => return token::redeem(place, &token),
         Action::Withdraw { id } => {
             let known = standing(place)?.into_iter().map(|grant| grant.id);
             let known = known.chain(list(place)?.into_iter().map(|approval| approval.id));
-            let id = only(known, &id)?;
+            // A token that was never shown to this gate is revoked all the same.
+            let id = if id.starts_with("k-") { id } else { only(known, &id)? };
             ask(place, Control::Withdraw { id: id.clone(), by: operator() })?;
             terminal::say(&format!("{id} was taken back."));
         }
         Action::Watch => watch::run(place)?,
+        Action::Key { .. } | Action::Issue(_) => {}
     }
     Ok(Outcome::Done)
 }

@@ -22,6 +22,13 @@ pub(crate) struct More {
     /// Only in the phase this call was made in
     #[arg(long)]
     same_phase: bool,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+/// What arguments may be.
+#[derive(clap::Args)]
+pub(crate) struct Limits {
     /// Leave this argument open, repeatable: after an untrusted read only to what the user or the operator said
     #[arg(long, value_name = "ARGUMENT")]
     any: Vec<String>,
@@ -42,8 +49,8 @@ impl More {
     /// # Errors
     /// The option that cannot be read, in words.
     pub(crate) fn wanted(self) -> anyhow::Result<Option<Wanted>> {
-        let Self { uses, lasts, idle, same_phase, any, under, at_most, or } = self;
-        let limits = limits(any, under, at_most, or)?;
+        let Self { uses, lasts, idle, same_phase, limits } = self;
+        let limits = limits.read()?;
         if uses.is_none() && lasts.is_none() && idle.is_none() && !same_phase && limits.is_empty() {
             return Ok(None);
         }
@@ -57,44 +64,50 @@ impl More {
     }
 }
 
-fn limits(
-    any: Vec<String>,
-    under: Vec<String>,
-    at_most: Vec<String>,
-    or: Vec<String>,
-) -> anyhow::Result<BTreeMap<String, Limit>> {
-    let mut limits = BTreeMap::new();
-    let mut put = |name: &str, limit| match limits.insert(name.to_owned(), limit) {
-        Some(_) => Err(anyhow::anyhow!("`{name}` is limited twice; say one thing about it")),
-        None => Ok(()),
-    };
-    for name in any {
-        put(&name, Limit::Any)?;
+impl Limits {
+    /// By argument.
+    ///
+    /// # Errors
+    /// What cannot be read, or is said twice about one argument.
+    pub(super) fn read(self) -> anyhow::Result<BTreeMap<String, Limit>> {
+        let Self { any, under, at_most, or } = self;
+        let mut limits = BTreeMap::new();
+        let mut put = |name: &str, limit| match limits.insert(name.to_owned(), limit) {
+            Some(_) => Err(anyhow::anyhow!("`{name}` is limited twice; say one thing about it")),
+            None => Ok(()),
+        };
+        for name in any {
+            put(&name, Limit::Any)?;
+        }
+        for text in under {
+            let (name, folder) = pair(&text, "--under")?;
+            let folder = std::path::absolute(folder)?;
+            put(name, Limit::Under(folder.display().to_string()))?;
+        }
+        for text in at_most {
+            let (name, number) = pair(&text, "--at-most")?;
+            let number =
+                number.parse().map_err(|_| anyhow::anyhow!("--at-most {text}: `{number}` is no number"))?;
+            put(name, Limit::AtMost(number))?;
+        }
+        let mut several: BTreeMap<String, Vec<serde_json::Value>> = BTreeMap::new();
+        for text in or {
+            let (name, value) = pair(&text, "--or")?;
+            several.entry(name.to_owned()).or_default().push(self::value(value));
+        }
+        for (name, values) in several {
+            put(&name, Limit::OneOf(values))?;
+        }
+        Ok(limits)
     }
-    for text in under {
-        let (name, folder) = pair(&text, "--under")?;
-        let folder = std::path::absolute(folder)?;
-        put(name, Limit::Under(folder.display().to_string()))?;
-    }
-    for text in at_most {
-        let (name, number) = pair(&text, "--at-most")?;
-        let number =
-            number.parse().map_err(|_| anyhow::anyhow!("--at-most {text}: `{number}` is no number"))?;
-        put(name, Limit::AtMost(number))?;
-    }
-    let mut several: BTreeMap<String, Vec<serde_json::Value>> = BTreeMap::new();
-    for text in or {
-        let (name, value) = pair(&text, "--or")?;
-        let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
-        several.entry(name.to_owned()).or_default().push(value);
-    }
-    for (name, values) in several {
-        put(&name, Limit::OneOf(values))?;
-    }
-    Ok(limits)
 }
 
-fn pair<'a>(text: &'a str, option: &str) -> anyhow::Result<(&'a str, &'a str)> {
+/// JSON where it is JSON, a text otherwise.
+pub(super) fn value(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
+
+pub(super) fn pair<'a>(text: &'a str, option: &str) -> anyhow::Result<(&'a str, &'a str)> {
     text.split_once('=')
         .filter(|(name, _)| !name.is_empty())
         .ok_or_else(|| anyhow::anyhow!("{option} {text}: write the argument, `=`, and what it may be"))

@@ -1,6 +1,7 @@
 //! What an operator configures: where things are, which servers there are, which limits hold.
 //! Read once at start and at reload; nothing here connects to anything.
 
+pub mod approvals;
 pub mod auth;
 pub mod clients;
 pub mod confine;
@@ -15,6 +16,7 @@ pub mod secret;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 pub use auth::Auth;
@@ -40,6 +42,9 @@ pub struct Config {
     /// The phases, the narrowest first; only the one that sessions begin in where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phase: Vec<phase::Phase>,
+    /// Over which channels people grant.
+    #[serde(default, skip_serializing_if = "approvals::Approvals::is_standing")]
+    pub approvals: approvals::Approvals,
     /// Secrets, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secret: BTreeMap<String, secret::Secret>,
@@ -67,6 +72,7 @@ impl Default for Config {
             shell: Confinement::for_shell(),
             server: BTreeMap::new(),
             phase: Vec::new(),
+            approvals: approvals::Approvals::default(),
             secret: BTreeMap::new(),
             flow: flow::Flow::default(),
             accepted: BTreeMap::new(),
@@ -204,6 +210,7 @@ impl Config {
         let text = std::fs::read_to_string(&path)
             .map_err(|error| ConfigError::new(&path, format!("{error}; run `bailiwick init` first")))?;
         let config: Self = toml::from_str(&text).map_err(|error| ConfigError::new(&path, error))?;
+        config.approvals.check().map_err(|why| ConfigError::new(&path, format!("[approvals]: {why}")))?;
         config.ladder().map_err(|why| ConfigError::new(&path, format!("[[phase]]: {why}")))?;
         if let Some(quarantine) = &config.quarantine {
             quarantine.check().map_err(|why| ConfigError::new(&path, format!("[quarantine]: {why}")))?;
@@ -220,6 +227,27 @@ impl Config {
             server.login(name).map_err(|why| wrong(&why))?;
         }
         Ok(config)
+    }
+}
+
+/// Checks that the gate may send something to `url` that nobody else shall read.
+///
+/// # Errors
+/// It is no URL, names a user, or is plain `http` to another machine, in words.
+pub(crate) fn callable(url: &str) -> Result<(), String> {
+    let parsed: http::Uri =
+        url.parse().map_err(|_| "`url` is none; write e.g. https://api.example.com/v1/messages")?;
+    let host = parsed.host().unwrap_or_default();
+    let is_here = host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    match parsed.scheme_str() {
+        _ if url.contains('@') => Err("`url` may hold no user name; use a secret".to_owned()),
+        Some("https") if !host.is_empty() => Ok(()),
+        Some("http") if is_here => Ok(()),
+        Some("http") => {
+            Err("`url` is http to another machine; what is sent goes there over https only".to_owned())
+        }
+        _ => Err("`url` is neither https nor http to this machine".to_owned()),
     }
 }
 

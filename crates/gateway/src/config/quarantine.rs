@@ -2,7 +2,6 @@
 //! Nothing here connects to it.
 
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
 
 /// Most content one reader is given that can be configured, in bytes.
 const CONTENT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -46,22 +45,7 @@ impl Quarantine {
     /// # Errors
     /// What is wrong, in words.
     pub fn check(&self) -> Result<(), String> {
-        let url: http::Uri =
-            self.url.parse().map_err(|_| "`url` is none; write e.g. https://api.example.com/v1/messages")?;
-        let host = url.host().unwrap_or_default();
-        let is_here = host == "localhost"
-            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        match url.scheme_str() {
-            _ if self.url.contains('@') => return Err("`url` may hold no user name; use `key`".to_owned()),
-            Some("https") if !host.is_empty() => {}
-            Some("http") if is_here => {}
-            Some("http") => {
-                return Err(
-                    "`url` is http to another machine; content and key go there over https only".to_owned()
-                );
-            }
-            _ => return Err("`url` is neither https nor http to this machine".to_owned()),
-        }
+        super::callable(&self.url)?;
         if self.model.is_empty() {
             return Err("`model` is empty".to_owned());
         }

@@ -70,6 +70,14 @@ impl Store {
         Ok(rows.into_iter().map(|grant| lapsed(grant, now)).collect())
     }
 
+    /// The standing grant `id`, where it is known.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn standing_of(&self, id: &str, now: i64) -> Result<Option<Standing>, StoreError> {
+        Ok(find(&self.locked(), id)?.map(|standing| lapsed(standing, now)))
+    }
+
     /// Uses a grant that covers `pending`, if one stands; the use is durable before the grant is returned.
     ///
     /// # Errors

@@ -74,6 +74,11 @@ pub enum Control {
         /// Who takes it back.
         by: String,
     },
+    /// Takes in a grant token; answers with the [`Standing`](crate::wire::approval::Standing) grant.
+    Redeem {
+        /// The token.
+        token: String,
+    },
     /// Says which phase is in force in each open conversation, or in one; answers with [`Phases`].
     Phases {
         /// Which; all where absent.

@@ -32,6 +32,8 @@ use tokio::task::JoinHandle;
 
 /// Names the conversation that a request belongs to, so that what the user said in it is known.
 const CONVERSATION: HeaderName = HeaderName::from_static("bailiwick-conversation");
+/// A grant token for the calls of whoever sends it.
+const GRANT: HeaderName = HeaderName::from_static("bailiwick-grant");
 /// Sessions kept at once; the one idle longest makes room.
 const SESSIONS_MAX: usize = 512;
 /// How long a session may be idle, in seconds.
@@ -77,6 +79,15 @@ pub fn router(gate: Arc<Gate>, token: String, hosts: Vec<String>) -> Router {
     Router::new().route("/mcp", any(all)).route("/mcp/{server}", any(one)).with_state(http)
 }
 
+/// Whether `authority`, with or without a port, is one of `hosts`.
+pub(crate) fn names(authority: &str, hosts: &[String]) -> bool {
+    let name = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+}
+
 /// Serves connections with `router` until the task is dropped. Connections are few and must say what they want soon,
 /// so that nobody without a token can use up what the gate needs to answer the others.
 pub async fn serve(listener: TcpListener, router: Router) {
@@ -117,6 +128,10 @@ async fn one(State(http): State<Arc<Http>>, Path(server): Path<String>, request:
 impl Http {
     async fn serve(self: &Arc<Self>, endpoint: Endpoint, request: Request) -> Result<Response, Response> {
         self.screen(request.headers())?;
+        if let Some(token) = one_header(request.headers(), &GRANT) {
+            let refused = |why: &str| refuse(StatusCode::FORBIDDEN, None, INVALID_REQUEST, why);
+            self.gate.redeem(token).await.map_err(|error| refused(&format!("Bailiwick-Grant: {error}")))?;
+        }
         if let Endpoint::One(server) = &endpoint
             && !self.gate.config.server.contains_key(server)
         {
@@ -171,11 +186,7 @@ impl Http {
     }
 
     fn knows_host(&self, authority: &str) -> bool {
-        let name = match authority.strip_prefix('[') {
-            Some(rest) => rest.split(']').next().unwrap_or_default(),
-            None => authority.split(':').next().unwrap_or_default(),
-        };
-        self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+        names(authority, &self.hosts)
     }
 
     async fn post(self: &Arc<Self>, endpoint: Endpoint, request: Request) -> Result<Response, Response> {
