@@ -160,6 +160,15 @@ fn records(reader: &journal::Reader, from: u64) -> impl Iterator<Item = anyhow::
     })
 }
 
+/// Every record from index `from` on.
+///
+/// # Errors
+/// The journal cannot be read, or a part of it is broken.
+pub(crate) fn each(folder: &Path, from: u64, mut see: impl FnMut(Record)) -> anyhow::Result<()> {
+    let reader = open(folder)?;
+    records(&reader, from).try_for_each(|found| found.map(|(_, record)| see(record)))
+}
+
 fn print(
     folder: &Path,
     last: Option<u64>,

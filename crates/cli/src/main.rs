@@ -15,6 +15,7 @@ mod quarantine;
 mod redact;
 mod redteam;
 mod relay;
+mod run;
 mod sandbox;
 mod scan;
 mod secret;
@@ -23,7 +24,7 @@ mod terminal;
 
 use clap::{Parser, Subcommand};
 use gateway::config::Place;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The gate between an AI agent and everything it can touch.
@@ -44,6 +45,8 @@ struct Line {
 enum Command {
     /// Find the MCP servers of this project, review their tools, write `.bailiwick/`
     Init(init::Args),
+    /// Run an agent behind the wall, every way out the gate
+    Run(run::Args),
     /// Run the gate
     Serve(serve::Args),
     /// Speak MCP on standard input and output, through the running gate
@@ -200,19 +203,23 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
     let place = || Ok::<_, anyhow::Error>(Place::find(line.dir.as_deref(), line.state.as_deref())?);
     match line.command {
         Command::Init(args) => init::run(line.dir.as_deref(), line.state.as_deref(), args),
+        Command::Run(args) => run::run(place()?, args),
         Command::Serve(args) => serve::run(place()?, args),
         Command::Mcp { server, conversation, grant } => {
-            let place = place()?;
             for token in &grant {
-                approvals::token::taken_in(&place, token)?;
+                approvals::token::taken_in(&place()?, token)?;
             }
-            relay::mcp(&place, server, conversation)
+            let way = relay::Way::find(line.dir.as_deref(), line.state.as_deref())?;
+            relay::mcp(&way, server, conversation)
         }
         Command::Said { conversation, scope } => relay::said(&place()?, conversation, scope),
         Command::Hook { action: None } => relay::hook(line.dir.as_deref(), line.state.as_deref()),
         Command::Hook { action: Some(relay::HookAction::Settings) } => relay::print_settings(&place()?),
         Command::Sandbox(args) => sandbox::run(line.dir.as_deref(), line.state.as_deref(), *args),
-        Command::Shell { call } => sandbox::shell(&place()?, &call),
+        Command::Shell { call } => match std::env::var_os(gateway::launch::VARIABLE) {
+            Some(door) => relay::run_outside(Path::new(&door), &call),
+            None => sandbox::shell(&place()?, &call),
+        },
         Command::Warden => Ok(sandbox::serve()),
         Command::Decide(args) => decide::run(&place()?, &args),
         Command::Redteam(args) => redteam::run(&place()?, &args),

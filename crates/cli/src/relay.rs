@@ -5,6 +5,7 @@ use crate::{Outcome, terminal};
 use anyhow::Context;
 use gateway::adapters::hook::{settings::settings, verdict};
 use gateway::config::{Config, Place};
+use gateway::launch;
 use gateway::wire::control::{CONTROL_BYTES_MAX, Control, Opening, Reply};
 use gateway::wire::frame::Object;
 use serde_json::value::RawValue;
@@ -12,7 +13,7 @@ use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -30,10 +31,38 @@ pub(crate) enum HookAction {
     Settings,
 }
 
+/// The gate as an agent's programs find it.
+pub(crate) enum Way {
+    /// At the door in the wall they are behind.
+    Door(PathBuf),
+    /// Where the project says.
+    Place(Place),
+}
+
+impl Way {
+    /// The door where there is one; otherwise the project's gate.
+    pub(crate) fn find(dir: Option<&Path>, state: Option<&Path>) -> anyhow::Result<Self> {
+        match std::env::var_os(launch::VARIABLE) {
+            Some(door) => Ok(Self::Door(door.into())),
+            None => Ok(Self::Place(Place::find(dir, state)?)),
+        }
+    }
+
+    fn connect(&self, opening: &Opening) -> anyhow::Result<UnixStream> {
+        match self {
+            Self::Door(door) => open(door, opening),
+            Self::Place(place) => connect(place, opening),
+        }
+    }
+}
+
 /// Connects to the running gate and says what for.
 pub(crate) fn connect(place: &Place, opening: &Opening) -> anyhow::Result<UnixStream> {
-    let socket = place.socket();
-    let mut stream = UnixStream::connect(&socket)
+    open(&place.socket(), opening)
+}
+
+fn open(socket: &Path, opening: &Opening) -> anyhow::Result<UnixStream> {
+    let mut stream = UnixStream::connect(socket)
         .with_context(|| "no gate is running for this project; start it with `bailiwick serve`")?;
     let line = serde_json::to_string(opening)?;
     stream.write_all(format!("{line}\n").as_bytes())?;
@@ -55,16 +84,18 @@ pub(crate) fn said(place: &Place, conversation: String, scope: Vec<String>) -> a
 /// Carries lines between standard streams and the gate. When the gate ends, every request it left open and every
 /// further one is answered with an error, so that the client never waits and never believes that something ran.
 pub(crate) fn mcp(
-    place: &Place,
+    way: &Way,
     server: Option<String>,
     conversation: Option<String>,
 ) -> anyhow::Result<Outcome> {
-    let config = Config::load(&place.config)?;
-    if let Some(name) = server.as_ref().filter(|name| !config.server.contains_key(*name)) {
-        let known: Vec<_> = config.server.keys().cloned().collect();
-        anyhow::bail!("no server `{name}` is configured; there are: {}", known.join(", "));
+    if let (Way::Place(place), Some(name)) = (way, &server) {
+        let config = Config::load(&place.config)?;
+        if !config.server.contains_key(name) {
+            let known: Vec<_> = config.server.keys().cloned().collect();
+            anyhow::bail!("no server `{name}` is configured; there are: {}", known.join(", "));
+        }
     }
-    let stream = connect(place, &Opening::Mcp { server, conversation })?;
+    let stream = way.connect(&Opening::Mcp { server, conversation })?;
     let from_gate = stream.try_clone()?;
     let mut to_gate = stream;
     let open = Arc::new(Mutex::new(Open::default()));
@@ -198,10 +229,9 @@ fn judged(dir: Option<&Path>, state: Option<&Path>, event: &mut String) -> anyho
     let raw = serde_json::from_str(event.trim()).context("the event is not JSON")?;
     let parsed = Object::parse(event.trim().as_bytes()).context("the event cannot be read")?;
     // Where the gate lives is not for the model, here and below.
-    let place =
-        Place::find(dir, state).map_err(|_| anyhow::anyhow!("the gate of this project was not found"))?;
+    let way = Way::find(dir, state).map_err(|_| anyhow::anyhow!("the gate of this project was not found"))?;
     let waits = parsed.text("hook_event_name").as_deref() == Some("PreToolUse");
-    let stream = connect(&place, &Opening::Hook(raw)).map_err(|_| {
+    let stream = way.connect(&Opening::Hook(raw)).map_err(|_| {
         anyhow::anyhow!("the gate is not running, so nothing may run; ask the operator to start it")
     })?;
     if !waits {
@@ -271,6 +301,29 @@ pub(crate) fn shown(place: &Place, call: &str, to: OwnedFd) -> anyhow::Result<(O
         carried.join().unwrap_or(false) && back.is_ok()
     });
     Ok((writer.into(), arrives))
+}
+
+/// Has the gate run the permitted command `call` on this process's own streams, from behind the wall of an agent.
+pub(crate) fn run_outside(door: &Path, call: &str) -> anyhow::Result<Outcome> {
+    let stream = open(door, &Opening::Shell(call.to_owned()))?;
+    let mut lines = BufReader::new(&stream);
+    let mut answer = || -> anyhow::Result<serde_json::Value> {
+        let mut line = String::new();
+        (&mut lines).take(CONTROL_BYTES_MAX as u64).read_line(&mut line)?;
+        match serde_json::from_str(&line).context("the gate ended before it answered")? {
+            Reply::Ok(value) => Ok(value),
+            Reply::Error(why) => anyhow::bail!(why),
+        }
+    };
+    answer()?;
+    // Where the command ended is said on descriptor 4, if that is open.
+    let place = std::fs::OpenOptions::new().write(true).open("/proc/self/fd/4");
+    let place = place.or_else(|_| std::fs::OpenOptions::new().write(true).open("/dev/null"))?;
+    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let files = [input.as_fd(), output.as_fd(), error.as_fd(), place.as_fd()];
+    gateway::wire::descriptors::send(stream.as_fd(), &files)?;
+    let status = answer()?.as_u64().and_then(|status| u8::try_from(status).ok());
+    Ok(Outcome::Ended(status.unwrap_or(u8::MAX)))
 }
 
 /// Asks the running gate one thing.

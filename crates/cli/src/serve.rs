@@ -7,6 +7,12 @@ use gateway::wire::record::Body;
 use gateway::{adapters::mcp::http, local};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often it is looked whether a gate of launches is still needed.
+const BEAT: Duration = Duration::from_millis(500);
+/// How often in a row nothing must be launched: ten seconds.
+const UNNEEDED_BEATS: u32 = 20;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -16,6 +22,9 @@ pub(crate) struct Args {
     /// Print one line of JSON when ready
     #[arg(long)]
     json: bool,
+    /// End once no agent that `bailiwick run` launched is left
+    #[arg(long, hide = true)]
+    while_launched: bool,
 }
 
 /// A gate that serves.
@@ -37,10 +46,21 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<Outcome> {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            () = unneeded(&running.gate), if args.while_launched => {}
         }
         running.stop().await;
         Ok(Outcome::Done)
     })
+}
+
+/// Returns once nothing was launched for a while.
+async fn unneeded(gate: &Gate) {
+    let mut beats = 0;
+    while beats < UNNEEDED_BEATS {
+        tokio::time::sleep(BEAT).await;
+        let launched = gate.launches.load(std::sync::atomic::Ordering::Relaxed);
+        beats = if launched == 0 { beats + 1 } else { 0 };
+    }
 }
 
 /// Opens the gate and its doors.

@@ -73,6 +73,8 @@ pub struct Gate {
     pub roots: rustls::RootCertStore,
     /// Sessions open now.
     pub sessions: AtomicUsize,
+    /// Agents that run behind the wall now.
+    pub launches: AtomicUsize,
     rules: RwLock<Arc<Rules>>,
     /// When each principal called in the last minute.
     calls: Mutex<HashMap<Principal, VecDeque<Instant>>>,
@@ -213,6 +215,7 @@ impl Gate {
             conversations,
             roots,
             sessions: AtomicUsize::new(0),
+            launches: AtomicUsize::new(0),
             rules: RwLock::new(Arc::new(rules)),
             calls: Mutex::default(),
             seen: Mutex::default(),

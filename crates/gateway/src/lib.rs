@@ -11,6 +11,7 @@ pub mod facts;
 pub mod gate;
 pub mod history;
 pub mod inventory;
+pub mod launch;
 pub mod local;
 pub(crate) mod marks;
 pub mod phases;

@@ -2,11 +2,12 @@
 //! A process of another user is turned away before it has said a word.
 
 use crate::adapters::egress::Prepared;
-use crate::adapters::hook::{Hooks, Shown};
+use crate::adapters::hook::{Hooks, Shown, Side};
 use crate::adapters::mcp::{downstream::Endpoint, stdio};
 use crate::approvers::{Answer, By};
 use crate::facts::Scene;
 use crate::gate::Gate;
+use crate::launch;
 use crate::phases::NotMoved;
 use crate::pipeline::Stop;
 use crate::quarantine::{self, Content};
@@ -89,10 +90,12 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, url: String, stream: Uni
             return stdio::serve(gate, endpoint, conversation, reader, writer).await;
         }
         Ok(Opening::Hook(event)) => tokio::select! {
-            answer = hooks.answer(&event) => answer.to_string(),
+            answer = hooks.answer(&event, Side::Outside) => answer.to_string(),
             // A hook that ended no longer waits: nothing may be granted to it.
             _ = lines::next(&mut reader, CONTROL_BYTES_MAX) => return,
         },
+        Ok(Opening::Launch(launch)) => return launch::serve(gate, hooks, *launch, reader, writer).await,
+        Ok(Opening::Shell(_)) => refused("only an agent behind the wall has its commands run here"),
         Ok(Opening::Control(Control::Exit(call))) => {
             return match hooks.exit(&call) {
                 Ok(exit) => hold_open(exit, reader, writer).await,
@@ -119,6 +122,10 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, url: String, stream: Uni
             .unwrap_or_default(),
     };
     drop(writer.write_all(format!("{answer}\n").as_bytes()).await.and(writer.shutdown().await));
+}
+
+fn refused(why: &str) -> String {
+    serde_json::to_string(&Reply::Error(why.to_owned())).unwrap_or_default()
 }
 
 /// Takes over the sockets that come next, and answers at them until the other side is gone.

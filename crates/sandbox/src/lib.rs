@@ -17,3 +17,4 @@ pub use layer::{Layer, Layers, Unenforceable};
 pub use native::{Outcome, RunError, Sandbox, Standard};
 pub use profile::{Command, End, Home, Limit, Limits, Mode, Network, Profile, System, Workspace};
 pub use view::ViewError;
+pub use warden::pass;

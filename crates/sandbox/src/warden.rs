@@ -95,13 +95,17 @@ pub fn command(program: &Path, arguments: &[&str]) -> io::Result<(std::process::
     let (ours, theirs) = Control::pair()?;
     let mut command = std::process::Command::new(program);
     command.args(arguments).env_clear();
-    let theirs: OwnedFd = theirs.into();
+    pass(&mut command, theirs.into(), LINE);
+    Ok((command, Line(ours)))
+}
+
+/// Has the program that `command` starts find `file` as its descriptor `number`, which is none of its standard streams.
+pub fn pass(command: &mut std::process::Command, file: OwnedFd, number: i32) {
     // SAFETY: between fork and exec the closure only calls fcntl(2) and dup2(2), which are async-signal-safe, on a
     // descriptor it owns.
     unsafe {
-        command.pre_exec(move || sys::pass_as(theirs.as_fd(), LINE));
+        command.pre_exec(move || sys::pass_as(file.as_fd(), number));
     }
-    Ok((command, Line(ours)))
 }
 
 impl Line {

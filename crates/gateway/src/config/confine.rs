@@ -153,6 +153,11 @@ impl Confinement {
         Self { workspace: Access::ReadWrite, output_mib: Some(64), ..Self::default() }
     }
 
+    /// The settings for a whole agent: the project can be worked on, and nothing is reached that nobody named.
+    pub fn for_agent() -> Self {
+        Self { workspace: Access::ReadWrite, network: Reachable::Places(Vec::new()), ..Self::default() }
+    }
+
     /// The profile for `command` at `site`, with `environment` on top of what toolchains need.
     ///
     /// # Errors

@@ -36,6 +36,9 @@ pub struct Config {
     /// How the client's shell commands are confined.
     #[serde(default = "Confinement::for_shell", skip_serializing_if = "is_standing_shell")]
     pub shell: Confinement,
+    /// How agents are confined that `bailiwick run` launches, by the name of their program or of a profile.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub agent: BTreeMap<String, Confinement>,
     /// The servers behind it, by name.
     #[serde(default)]
     pub server: BTreeMap<String, Server>,
@@ -70,6 +73,7 @@ impl Default for Config {
         Self {
             gate: Gate::default(),
             shell: Confinement::for_shell(),
+            agent: BTreeMap::new(),
             server: BTreeMap::new(),
             phase: Vec::new(),
             approvals: approvals::Approvals::default(),

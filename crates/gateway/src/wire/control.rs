@@ -20,6 +20,12 @@ pub enum Opening {
     },
     /// One Claude Code hook event; one line answers it.
     Hook(Box<serde_json::value::RawValue>),
+    /// Runs the permitted shell command of this call, from inside: after an empty answer its streams are sent, and its exit status is
+    /// the last line.
+    Shell(String),
+    /// Launches an agent behind the wall; answers with [`Launched`](crate::launch::Launched). After that the sockets of its sandbox
+    /// are sent where it has some, and it is over with the connection, or with a line that says how it was confined.
+    Launch(Box<crate::launch::Launch>),
     /// One request of the operator; lines answer it.
     Control(Control),
 }

@@ -3,6 +3,7 @@
 
 pub mod approval;
 pub mod control;
+pub mod descriptors;
 pub mod frame;
 pub mod lines;
 pub mod record;

@@ -81,8 +81,18 @@ impl Judged {
     }
 }
 
+/// On which side of the wall a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// An ordinary process: it starts the sandboxes of its commands itself.
+    Outside,
+    /// Launched behind the wall: the gate starts them beside its own.
+    Inside,
+}
+
 /// One event, read.
 struct Event {
+    side: Side,
     name: String,
     session: String,
     tool: String,
@@ -98,8 +108,8 @@ impl Hooks {
     }
 
     /// Answers one hook event, in the client's own output shape.
-    pub async fn answer(&self, event: &RawValue) -> Value {
-        let event = match Event::read(event) {
+    pub async fn answer(&self, event: &RawValue, side: Side) -> Value {
+        let event = match Event::read(event, side) {
             Ok(event) => event,
             Err(why) => return verdict::fail_closed("", &why),
         };
@@ -230,7 +240,7 @@ impl Hooks {
         why: &str,
     ) -> Value {
         let mut judged = Judged {
-            tool: event.tool,
+            tool: event.tool.clone(),
             input: input.canonical(),
             replaced: None,
             receipt: None,
@@ -253,7 +263,7 @@ impl Hooks {
             judged.replaced = Some(meant);
         }
         if self.gate.config.shell.enabled && shell::is_shell(&judged.tool) {
-            match self.behind_the_wall(followed, &event.body, permit, receipt.call()).await {
+            match self.behind_the_wall(followed, &event, permit, receipt.call()).await {
                 Ok((waiting, replaced, canonical)) => {
                     judged.waiting = Some(waiting);
                     judged.replaced = Some(canonical);
@@ -274,12 +284,12 @@ impl Hooks {
     async fn behind_the_wall(
         &self,
         followed: &Followed,
-        event: &Object,
+        event: &Event,
         permit: Permit<Recorded>,
         call: &str,
     ) -> Result<(shell::Waiting, Value, String), String> {
         let place = &self.gate.place;
-        let cwd = event.text("cwd");
+        let cwd = event.body.text("cwd");
         let session = &followed.session;
         let session = Session::named(
             session.id().to_owned(),
@@ -291,8 +301,10 @@ impl Hooks {
         let owner = Owner { session, from: "shell".to_owned() };
         let waiting = shell::Waiting::prepare(permit, cwd.as_deref(), &self.gate, owner).await?;
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let input = event.get("tool_input").ok_or("the call has no input")?;
-        let replaced = shell::rewritten(input, &program, place, call).ok_or("the call has no `command`")?;
+        let input = event.body.get("tool_input").ok_or("the call has no input")?;
+        let replaced =
+            shell::rewritten(input, &program, (event.side == Side::Outside).then_some(place), call)
+                .ok_or("the call has no `command`")?;
         let tree = Tree::parse(replaced.to_string().as_bytes()).map_err(|error| error.to_string())?;
         Ok((waiting, replaced, tree.canonical()))
     }
@@ -450,7 +462,7 @@ impl Followed {
 }
 
 impl Event {
-    fn read(raw: &RawValue) -> Result<Self, String> {
+    fn read(raw: &RawValue, side: Side) -> Result<Self, String> {
         let body = Object::parse(raw.get().as_bytes()).map_err(|error| error.to_string())?;
         let name = body.text("hook_event_name").ok_or("the event has no `hook_event_name`")?;
         let session = body.text("session_id").ok_or("the event has no `session_id`")?;
@@ -459,6 +471,7 @@ impl Event {
             None => Ok(Tree::Null),
         };
         Ok(Self {
+            side,
             tool: body.text("tool_name").unwrap_or_default(),
             use_id: body.text("tool_use_id").unwrap_or_default(),
             name,

@@ -20,13 +20,23 @@ const EVENTS: [&str; 9] = [
 /// Managed settings for a client whose hooks run `program` for the gate in `config` and `state`. A held call may wait
 /// `wait_seconds` for an approver.
 pub fn settings(program: &Path, config: &Path, state: &Path, wait_seconds: u64) -> Value {
+    let [config, state] = [config, state].map(|path| path.display().to_string());
+    managed(program, &["--dir", &config, "--state", &state, "hook"], wait_seconds)
+}
+
+/// The same for a client behind the wall, whose hooks find the gate at its door.
+pub fn inside(program: &Path, wait_seconds: u64) -> Value {
+    managed(program, &["hook"], wait_seconds)
+}
+
+fn managed(program: &Path, arguments: &[&str], wait_seconds: u64) -> Value {
     let hook = |event: &str| {
         // The session's end has a budget of its own in the client.
         let timeout = if event == "PreToolUse" { wait_seconds + 60 } else { 30 };
         json!([{ "hooks": [{
             "type": "command",
             "command": program.display().to_string(),
-            "args": ["--dir", config.display().to_string(), "--state", state.display().to_string(), "hook"],
+            "args": arguments,
             "timeout": timeout,
             "onFailure": "block",
         }]}])

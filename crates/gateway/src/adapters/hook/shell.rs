@@ -86,12 +86,16 @@ impl Waiting {
 
 /// The client's input with its command replaced by one that fetches call `call` from the gate: `None` where the input is not
 /// a shell's. The client's shell goes where the command ended, as it would have.
-pub(super) fn rewritten(input: &RawValue, program: &Path, gate: &Place, call: &str) -> Option<Value> {
+pub(super) fn rewritten(input: &RawValue, program: &Path, gate: Option<&Place>, call: &str) -> Option<Value> {
     let mut input: Value = serde_json::from_str(input.get()).ok()?;
     let command = input.get_mut("command")?;
-    let [program, config, state] = [program, &gate.config, &gate.state].map(quoted);
+    let program = quoted(program);
+    // From inside the gate is found at the door.
+    let found = gate.map_or(String::new(), |gate| {
+        format!(" --dir {} --state {}", quoted(&gate.config), quoted(&gate.state))
+    });
     *command = Value::String(format!(
-        "{{ bailiwick_place=$({program} --dir {config} --state {state} shell {call} 4>&1 >&3 3>&-); \
+        "{{ bailiwick_place=$({program}{found} shell {call} 4>&1 >&3 3>&-); \
          bailiwick_status=$?; }} 3>&1; [ -z \"$bailiwick_place\" ] || cd -- \"$bailiwick_place\"; \
          (exit $bailiwick_status)"
     ));
@@ -113,7 +117,7 @@ mod tests {
             r#"{"command":"rm -rf x","timeout":5,"run_in_background":true}"#.to_owned(),
         );
         let place = Place::of("/p/it's/.bailiwick".into(), Some(Path::new("/s"))).unwrap();
-        let input = rewritten(&raw.unwrap(), Path::new("/bin/b"), &place, "c-1").unwrap();
+        let input = rewritten(&raw.unwrap(), Path::new("/bin/b"), Some(&place), "c-1").unwrap();
         assert_eq!((&input["timeout"], &input["run_in_background"]), (&5.into(), &true.into()));
         let command = input["command"].as_str().unwrap();
         assert!(
