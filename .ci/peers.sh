@@ -4,7 +4,7 @@
 #
 #   .ci/peers.sh                 install what is missing, print one line
 #   PEERS_DIR=DIR .ci/peers.sh   another cache (default: $XDG_CACHE_HOME/bailiwick-peers)
-#   PEERS_BENCH=1 .ci/peers.sh   also the gateways the benchmark compares with, and AgentDojo
+#   PEERS_BENCH=1 .ci/peers.sh   also the gateways and proxies the benchmarks compare with, and AgentDojo
 #
 # Afterwards `. "$PEERS_DIR/env.sh"` puts everything on PATH. Each piece has a stamp naming its exact version, written
 # last: an interrupted install is done again, a finished one is left alone.
@@ -20,6 +20,8 @@ NODE_WHEEL_VERSION=24.19.0
 CTRLRUN_VERSION=0.12.2
 CONTEXTFORGE_VERSION=1.0.7.post20260921
 AGENTDOJO_VERSION=0.1.35
+MITMPROXY_VERSION=11.0.2
+SANDBOX_RUNTIME_VERSION=0.0.83
 ATTEMPTS_MAX=4
 
 PEERS_DIR=${PEERS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/bailiwick-peers}
@@ -112,6 +114,8 @@ if [ "${PEERS_BENCH:-0}" = 1 ]; then
   piece ctrlrun "$CTRLRUN_VERSION" venv_with "ctrlrun[gateway]==$CTRLRUN_VERSION"
   piece contextforge "$CONTEXTFORGE_VERSION" venv_with "mcp-contextforge-gateway==$CONTEXTFORGE_VERSION"
   piece agentdojo "$AGENTDOJO_VERSION" venv_with "agentdojo==$AGENTDOJO_VERSION"
+  piece mitmproxy "$MITMPROXY_VERSION" venv_with "mitmproxy==$MITMPROXY_VERSION"
+  piece sandbox-runtime "$SANDBOX_RUNTIME_VERSION" npm_into "@anthropic-ai/sandbox-runtime@$SANDBOX_RUNTIME_VERSION"
 fi
 
 {
@@ -126,6 +130,10 @@ fi
   if [ -d "$PEERS_DIR/ctrlrun" ]; then echo "export CTRLRUN='$PEERS_DIR/ctrlrun/bin/ctrlrun'"; fi
   if [ -d "$PEERS_DIR/contextforge" ]; then echo "export CONTEXTFORGE_PY='$PEERS_DIR/contextforge/bin/python'"; fi
   if [ -d "$PEERS_DIR/agentdojo" ]; then echo "export AGENTDOJO_PYTHON='$PEERS_DIR/agentdojo/bin/python'"; fi
+  if [ -d "$PEERS_DIR/mitmproxy" ]; then echo "export MITMDUMP='$PEERS_DIR/mitmproxy/bin/mitmdump'"; fi
+  if [ -d "$PEERS_DIR/sandbox-runtime" ]; then
+    echo "export SANDBOX_RUNTIME='$PEERS_DIR/sandbox-runtime/node_modules/@anthropic-ai/sandbox-runtime'"
+  fi
 } >"$PEERS_DIR/env.sh.new"
 mv "$PEERS_DIR/env.sh.new" "$PEERS_DIR/env.sh"
 

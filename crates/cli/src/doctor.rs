@@ -97,6 +97,9 @@ pub(crate) fn run(place: Option<&Place>, state: Option<&Path>, json: bool) -> an
                     );
                 }
             }
+            if config.is_ok_and(|config| config.proxy.is_some()) {
+                find("proxy", crate::proxy::standing(place));
+            }
             find(
                 "private state",
                 place

@@ -11,6 +11,7 @@ mod journal;
 mod login;
 mod phase;
 mod policy;
+mod proxy;
 mod quarantine;
 mod redact;
 mod redteam;
@@ -119,6 +120,12 @@ enum Command {
     Policy {
         #[command(subcommand)]
         action: policy::Action,
+    },
+    /// Print the variables with which a program of this host leaves through the running gate's proxy
+    Proxy {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Read and verify what happened
     Journal {
@@ -233,6 +240,7 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         Command::Phase { action } => phase::run(&place()?, action),
         Command::Inventory { action } => inventory::run(&place()?, action),
         Command::Policy { action } => policy::run(&place()?, action),
+        Command::Proxy { json } => proxy::run(&place()?, json),
         Command::Journal { action } => journal::run(place, action),
         Command::Demo(args) => demo::run(&args),
         Command::Doctor { json } => doctor::run(place().ok().as_ref(), line.state.as_deref(), json),

@@ -258,7 +258,8 @@ pub(crate) fn hook_misused() {
 pub(crate) fn print_settings(place: &Place) -> anyhow::Result<Outcome> {
     let config = Config::load(&place.config)?;
     let program = std::env::current_exe()?;
-    let printed = settings(&program, &place.config, &place.state, config.gate.ask_wait_seconds);
+    let port = config.proxy.as_ref().and_then(gateway::config::proxy::Proxy::port_for_clients);
+    let printed = settings(&program, &place.config, &place.state, config.gate.ask_wait_seconds, port);
     terminal::say(&serde_json::to_string_pretty(&printed)?);
     Ok(Outcome::Done)
 }

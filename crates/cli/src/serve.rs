@@ -1,10 +1,12 @@
 //! Runs the gate: opens it, binds its two doors, and closes the books when told to stop.
 
 use crate::{NotEnforceable, Outcome, terminal};
+use gateway::adapters::egress::HostProxy;
+use gateway::adapters::mcp::http;
 use gateway::config::Place;
 use gateway::gate::Gate;
+use gateway::local::{self, Doors};
 use gateway::wire::record::Body;
-use gateway::{adapters::mcp::http, local};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +33,7 @@ pub(crate) struct Args {
 pub(crate) struct Running {
     pub(crate) gate: Arc<Gate>,
     pub(crate) url: String,
+    proxy: Option<HostProxy>,
     doors: [tokio::task::JoinHandle<()>; 2],
 }
 
@@ -91,14 +94,16 @@ pub(crate) async fn start(place: Place, listen: Option<&str>) -> Result<Running,
         tokio::net::TcpListener::bind(address).await.map_err(|error| format!("{wanted}: {error}"))?;
     let bound = listener.local_addr().map_err(|error| error.to_string())?;
     let url = format!("http://{bound}/mcp");
+    let proxy = HostProxy::open(&gate).await?;
     let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
     hosts.extend(gate.config.gate.allow_hosts.iter().cloned());
     let answers = gateway::webhooks::router(gate.clone(), hosts.clone());
     gateway::webhooks::send(&gate);
     let router = http::router(gate.clone(), token, hosts).merge(answers);
     let http = tokio::spawn(http::serve(listener, router));
-    let door = tokio::spawn(local::serve(gate.clone(), local, url.clone()));
-    Ok(Running { gate, url, doors: [http, door] })
+    let doors = Arc::new(Doors { url: url.clone(), proxy: proxy.as_ref().map(|proxy| proxy.told().clone()) });
+    let door = tokio::spawn(local::serve(gate.clone(), local, doors));
+    Ok(Running { gate, url, proxy, doors: [http, door] })
 }
 
 impl Running {
@@ -107,6 +112,7 @@ impl Running {
         for door in &self.doors {
             door.abort();
         }
+        drop(self.proxy);
         drop(std::fs::remove_file(self.gate.place.socket()));
         if let Err(error) = self.gate.history.record(None, Body::GateStopped).await {
             tracing::error!("{error}");
@@ -118,12 +124,21 @@ fn announce(running: &Running, json: bool) {
     let place = &running.gate.place;
     let rules = running.gate.rules();
     if json {
-        let ready =
+        let mut ready =
             serde_json::json!({ "url": running.url, "token_file": place.token(), "socket": place.socket() });
+        if let Some(proxy) = &running.proxy {
+            ready["proxy"] = proxy.told().address.clone().into();
+        }
         return terminal::say_json(&ready);
     }
     terminal::say(&format!("The gate is open at {}", running.url));
     terminal::say(&format!("  token    {}", place.token().display()));
+    if let Some(proxy) = &running.proxy {
+        let address = &proxy.told().address;
+        terminal::say(&format!(
+            "  proxy    {address}; `bailiwick proxy` prints what programs need to use it"
+        ));
+    }
     terminal::say(&format!(
         "  journal  {} (public key {})",
         place.journal().display(),

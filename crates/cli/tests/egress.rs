@@ -27,6 +27,8 @@ mod fronting;
 mod git;
 #[path = "egress/ground.rs"]
 mod ground;
+#[path = "egress/host.rs"]
+mod host;
 #[path = "egress/killed.rs"]
 mod killed;
 #[path = "egress/named.rs"]

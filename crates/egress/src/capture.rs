@@ -3,7 +3,8 @@
 
 use crate::authority::Way;
 use crate::exit::{Exit, Line, PROXY_NAME, PROXY_PORTS, Place, Scope};
-use crate::{http, proxy, relay, tls};
+use crate::proxy::{self, Clients};
+use crate::{http, relay, tls};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use std::io;
@@ -48,7 +49,7 @@ pub(crate) async fn enter(
     };
     if name.as_str() == PROXY_NAME {
         if PROXY_PORTS.contains(&port) {
-            return proxy::enter(exit, scope, stream, place, None).await;
+            return proxy::enter(exit, scope, stream, place, Arc::new(Clients::Anybody)).await;
         }
         exit.refuse(Some(name.to_string()), Some(port), "the proxy listens on ports 3128 and 1080 only");
         return reset(&stream);

@@ -7,7 +7,7 @@ use crate::dial::Resolve;
 use crate::fake::Names;
 use crate::http::pool::Pools;
 use crate::name::Name;
-use crate::proxy::{self, Token};
+use crate::proxy::{self, Clients};
 use crate::{capture, dns, tls};
 use rustix::io::Errno;
 use rustls::{ClientConfig, RootCertStore};
@@ -313,14 +313,14 @@ fn capture_from(
     scope.spawn(exit.clone().accept(scope.clone(), listener, entrance));
 }
 
-/// An explicit HTTP and SOCKS5 proxy on `listener`, until the answer is dropped. With `token`, whoever does not show it
-/// (as a Bearer token, or as the password of Basic or SOCKS5) gets nothing. Must be called within a Tokio runtime.
-pub fn proxy(listener: TcpListener, exit: &Arc<Exit>, token: Option<Token>) -> Running {
+/// An explicit HTTP and SOCKS5 proxy on `listener` for `clients`, until the answer is dropped. Must be called within a Tokio
+/// runtime.
+pub fn proxy(listener: TcpListener, exit: &Arc<Exit>, clients: Clients) -> Running {
     let running = Running(Scope(CancellationToken::new()));
-    let token = token.map(Arc::new);
+    let clients = Arc::new(clients);
     let entrance = Entrance {
         enter: Box::new(move |exit, scope, stream, place| {
-            Box::pin(proxy::enter(exit, scope, stream, place, token.clone()))
+            Box::pin(proxy::enter(exit, scope, stream, place, clients.clone()))
         }),
         full: Box::new(|exit, stream| proxy::full(exit, &stream)),
     };

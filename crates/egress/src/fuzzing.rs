@@ -74,7 +74,7 @@ pub fn dns(message: &[u8], exists: bool) -> Option<Vec<u8>> {
 /// The name and port that a SOCKS client asks for, and what it was answered on the way.
 pub fn socks(input: &[u8], step: usize) -> (Option<(Vec<u8>, u16)>, Vec<u8>) {
     let mut wire = Wire { input, step, output: Vec::new() };
-    let asked = match done(socks::read(&mut wire, None)) {
+    let asked = match done(socks::read(&mut wire, crate::proxy::Asked::default())) {
         Ok(socks::Asked::Name(name, port)) => Some((name, port)),
         _ => None,
     };

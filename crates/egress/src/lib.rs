@@ -24,6 +24,7 @@ pub mod fuzzing;
 mod hello;
 mod http;
 mod name;
+mod peer;
 mod pipe;
 mod proxy;
 mod relay;
@@ -42,5 +43,5 @@ pub use exit::{
 };
 pub use fake::NAMES_MAX;
 pub use name::{NAME_BYTES_MAX, Name, NameError, parse_authority};
-pub use proxy::Token;
+pub use proxy::{Clients, Token};
 pub use tls::{RootsError, roots};

@@ -6,7 +6,7 @@ use crate::exit::{Exit, Line, Place, Scope};
 use crate::http::body::Body;
 use crate::http::{BUFFER_BYTES_MAX, MARK, Reply, judged};
 use crate::name::{self, NameError};
-use crate::socks;
+use crate::{peer, socks};
 use ::http::header::{self, HeaderMap, HeaderValue};
 use ::http::uri::Scheme;
 use ::http::{Method, Request, Response, StatusCode};
@@ -22,6 +22,47 @@ use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+/// Whom an explicit proxy serves.
+pub enum Clients {
+    /// Whoever reaches it: it listens where nobody else is.
+    Anybody,
+    /// Who shows the token: as a Bearer token, or as the password of Basic or SOCKS5.
+    Holders(Token),
+    /// Those too, and without it the processes of this user that are in no sandbox, as the kernel says it of a connection
+    /// over loopback: for clients that can be told a port and nothing else.
+    User(Token),
+}
+
+impl Clients {
+    fn token(&self) -> Option<&Token> {
+        match self {
+            Self::Anybody => None,
+            Self::Holders(token) | Self::User(token) => Some(token),
+        }
+    }
+
+    /// Whether the one at the other end need not show anything.
+    async fn knows(&self, stream: &TcpStream) -> bool {
+        let (Self::User(_), Some((local, remote))) = (self, peer::ends(stream)) else { return false };
+        tokio::task::spawn_blocking(move || peer::is_ours(local, remote)).await.unwrap_or(false)
+    }
+}
+
+/// What a connection has to show.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Asked<'a> {
+    /// Shown, this is enough.
+    pub(crate) token: Option<&'a Token>,
+    /// It is enough already.
+    pub(crate) is_known: bool,
+}
+
+impl Asked<'_> {
+    fn is_enough(self, headers: &HeaderMap) -> bool {
+        self.is_known || self.token.is_none_or(|token| token.is_in(headers))
+    }
+}
 
 /// What a client of the proxy must show. Has no `Debug`.
 pub struct Token(Vec<u8>);
@@ -59,23 +100,24 @@ pub(crate) async fn enter(
     scope: Scope,
     stream: TcpStream,
     place: Place,
-    token: Option<Arc<Token>>,
+    clients: Arc<Clients>,
 ) {
     let mut first = [0];
     match timeout(exit.limits.head_wait, stream.peek(&mut first)).await {
         Ok(Ok(1)) => {}
         _ => return,
     }
+    let is_known = clients.knows(&stream).await;
     if first == [socks::VERSION] {
         let mut stream = stream;
-        let greeted =
-            timeout(exit.limits.hello_wait, socks::greet(&exit, &mut stream, token.as_deref())).await;
+        let asked = Asked { token: clients.token(), is_known };
+        let greeted = timeout(exit.limits.hello_wait, socks::greet(&exit, &mut stream, asked)).await;
         if let Ok(Ok((name, port))) = greeted {
             capture::carry(Line { place, exit, scope, name, port }, stream).await;
         }
         return;
     }
-    serve_http(exit, scope, stream, place, token).await;
+    serve_http(exit, scope, stream, place, clients, is_known).await;
 }
 
 /// Turns away a connection to the proxy for which there is no place. Whoever speaks HTTP can read why.
@@ -91,12 +133,20 @@ pub(crate) fn full(exit: &Exit, stream: &TcpStream) {
     stream.try_write((head + &text).as_bytes()).ok();
 }
 
-async fn serve_http(exit: Arc<Exit>, scope: Scope, io: impl Io, place: Place, token: Option<Arc<Token>>) {
+async fn serve_http(
+    exit: Arc<Exit>,
+    scope: Scope,
+    io: impl Io,
+    place: Place,
+    clients: Arc<Clients>,
+    is_known: bool,
+) {
     let head_wait = exit.limits.head_wait;
     let service = service_fn(move |request| {
-        let (exit, scope, place, token) = (exit.clone(), scope.clone(), place.clone(), token.clone());
+        let (exit, scope, place, clients) = (exit.clone(), scope.clone(), place.clone(), clients.clone());
         async move {
-            let answered = answer(exit, scope, place, token.as_deref(), request).await;
+            let asked = Asked { token: clients.token(), is_known };
+            let answered = answer(exit, scope, place, asked, request).await;
             Ok::<_, Infallible>(answered.unwrap_or_else(Reply::response))
         }
     });
@@ -116,10 +166,10 @@ async fn answer(
     exit: Arc<Exit>,
     scope: Scope,
     place: Place,
-    token: Option<&Token>,
+    asked: Asked<'_>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Reply> {
-    if token.is_some_and(|token| !token.is_in(request.headers())) {
+    if !asked.is_enough(request.headers()) {
         exit.refuse(None, None, "the proxy was not shown its token");
         let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
         let mut response = Reply { status, ..Reply::denied("this proxy wants its token") }.response();

@@ -3,7 +3,7 @@
 
 use crate::exit::Exit;
 use crate::name::{self, Name};
-use crate::proxy::Token;
+use crate::proxy;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -29,9 +29,9 @@ enum Answer {
 pub(crate) async fn greet(
     exit: &Exit,
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    token: Option<&Token>,
+    shown: proxy::Asked<'_>,
 ) -> io::Result<(Name, u16)> {
-    let (answer, name, port, why) = match read(io, token).await? {
+    let (answer, name, port, why) = match read(io, shown).await? {
         Asked::Nothing(why) => {
             exit.refuse(None, None, why);
             return Err(io::Error::other(why));
@@ -72,11 +72,13 @@ pub(crate) enum Asked {
 
 pub(crate) async fn read(
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    token: Option<&Token>,
+    shown: proxy::Asked<'_>,
 ) -> io::Result<Asked> {
     let [version, count] = take(io).await?;
     let mut methods = vec![0; count.into()];
     io.read_exact(&mut methods).await?;
+    // One who is known may insist on a password all the same; then it is looked at.
+    let token = shown.token.filter(|_| !shown.is_known || !methods.contains(&NO_PASSWORD));
     let method = if token.is_some() { PASSWORD } else { NO_PASSWORD };
     if version != VERSION || !methods.contains(&method) {
         io.write_all(&[VERSION, NO_METHOD]).await?;
@@ -133,13 +135,18 @@ async fn reply(io: &mut (impl AsyncWrite + Unpin), answer: Answer) -> io::Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::Token;
     use proptest::prelude::*;
 
     fn ask(bytes: &[u8], token: Option<&Token>) -> Option<Asked> {
+        ask_as(bytes, proxy::Asked { token, is_known: false })
+    }
+
+    fn ask_as(bytes: &[u8], shown: proxy::Asked<'_>) -> Option<Asked> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut io = tokio::io::join(bytes, Vec::new());
-            read(&mut io, token).await.ok()
+            read(&mut io, shown).await.ok()
         })
     }
 
@@ -161,6 +168,12 @@ mod tests {
             assert_eq!(ask(&bytes, token), asked, "{bytes:?}");
         }
         assert!(matches!(ask(&open(&name), Some(&token)), Some(Asked::Nothing(_))));
+        let known = proxy::Asked { token: Some(&token), is_known: true };
+        let there = Some(Asked::Name(b"a.example".to_vec(), 443));
+        assert_eq!(ask_as(&open(&name), known), there, "who is known needs no token");
+        let insists = |password: &str| [&[5, 1, 2, 1, 1, b'x', 6][..], password.as_bytes(), &name].concat();
+        assert_eq!(ask_as(&insists("s3cret"), known), there);
+        assert!(matches!(ask_as(&insists("s3creT"), known), Some(Asked::Nothing(_))));
         assert!(matches!(ask(&[4, 1, 0, 80, 1, 1, 1, 1, 0], None), Some(Asked::Nothing(_)) | None));
     }
 

@@ -58,8 +58,16 @@ pub fn bind(path: &Path) -> Result<UnixListener, String> {
     Ok(listener)
 }
 
+/// The gate's other doors, which operators ask for here.
+pub struct Doors {
+    /// Where MCP is served over HTTP.
+    pub url: String,
+    /// The proxy, where there is one.
+    pub proxy: Option<crate::wire::control::Proxy>,
+}
+
 /// Serves connections until the task is dropped.
-pub async fn serve(gate: Arc<Gate>, listener: UnixListener, url: String) {
+pub async fn serve(gate: Arc<Gate>, listener: UnixListener, doors: Arc<Doors>) {
     let hooks = Arc::new(Hooks::new(gate.clone()));
     loop {
         let stream = match listener.accept().await {
@@ -75,12 +83,12 @@ pub async fn serve(gate: Arc<Gate>, listener: UnixListener, url: String) {
             tracing::warn!("a process of another user was turned away");
             continue;
         }
-        let (gate, hooks, url) = (gate.clone(), hooks.clone(), url.clone());
-        tokio::spawn(async move { connection(gate, hooks, url, stream).await });
+        let (gate, hooks, doors) = (gate.clone(), hooks.clone(), doors.clone());
+        tokio::spawn(async move { connection(gate, hooks, doors, stream).await });
     }
 }
 
-async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, url: String, stream: UnixStream) {
+async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, doors: Arc<Doors>, stream: UnixStream) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::with_capacity(64 * 1024, reader);
     let Ok(Line::Whole(first)) = lines::next(&mut reader, CONTROL_BYTES_MAX).await else { return };
@@ -115,7 +123,7 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, url: String, stream: Uni
             };
         }
         Ok(Opening::Control(control)) => {
-            let reply = answer(&gate, &hooks, &url, control).await;
+            let reply = answer(&gate, &hooks, &doors, control).await;
             serde_json::to_string(&reply.unwrap_or_else(Reply::Error)).unwrap_or_default()
         }
         Err(error) => serde_json::to_string(&Reply::Error(format!("the request cannot be read: {error}")))
@@ -170,7 +178,8 @@ async fn show(mut shown: Shown, mut reader: BufReader<OwnedReadHalf>, mut writer
     }
 }
 
-async fn answer(gate: &Arc<Gate>, hooks: &Hooks, url: &str, control: Control) -> Result<Reply, String> {
+async fn answer(gate: &Arc<Gate>, hooks: &Hooks, doors: &Doors, control: Control) -> Result<Reply, String> {
+    let url = &doors.url;
     let approvers = &gate.approvers;
     match control {
         Control::Status => told(Ok::<_, String>(status(gate, url))),
@@ -222,6 +231,12 @@ async fn answer(gate: &Arc<Gate>, hooks: &Hooks, url: &str, control: Control) ->
         Control::Quarantine { text, question, schema } => {
             told(quarantined(gate, text, question, schema).await)
         }
+        Control::Proxy => told(
+            doors
+                .proxy
+                .as_ref()
+                .ok_or("this gate has no proxy; give bailiwick.toml a [proxy] and start it again"),
+        ),
         Control::Reload => told(gate.reload().await.map(|()| status(gate, url))),
     }
 }

@@ -300,7 +300,7 @@ impl Values {
 }
 
 /// The secrets a text names.
-fn named_in(text: &str) -> Result<BTreeSet<SecretName>, String> {
+pub(crate) fn named_in(text: &str) -> Result<BTreeSet<SecretName>, String> {
     let mut names = BTreeSet::new();
     let mut rest = text;
     while let Some((_, after)) = rest.split_once(OPENING) {

@@ -18,6 +18,7 @@ mod error;
 #[cfg(test)]
 #[path = "tests/fixture.rs"]
 mod fixture;
+mod jwt;
 mod keeper;
 mod lease;
 mod login;

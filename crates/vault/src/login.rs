@@ -52,6 +52,8 @@ pub struct Preset {
     pub id: Option<String>,
     /// The secret that belongs to it.
     pub secret: Option<SecretName>,
+    /// Or the private key that does, in PEM: it signs who the client is, and is never sent.
+    pub key: Option<SecretName>,
     /// The address of a client-ID metadata document, which is the client id where that is understood.
     pub metadata_url: Option<String>,
 }
@@ -63,6 +65,16 @@ impl Login {
     /// A server's name that does not fit.
     pub fn secret(&self) -> Result<SecretName, LoginError> {
         secret_of(&self.server)
+    }
+}
+
+impl Preset {
+    /// The configured secret of a client that proves itself so.
+    fn named(&self, proof: client::Proof) -> Option<&SecretName> {
+        match proof {
+            client::Proof::Shown(_) => self.secret.as_ref(),
+            client::Proof::Signed => self.key.as_ref(),
+        }
     }
 }
 

@@ -49,6 +49,14 @@ pub(crate) const MODES: &[&str] = &[
     "sse",
     "trailer",
     "zero-width",
+    "redirect",
+    "redirect-base64",
+    "link",
+    "utf-16",
+    "entities",
+    "wrapped",
+    "backwards",
+    "part",
 ];
 
 pub(crate) async fn echo(mode: &str, value: &str) -> Reply {
@@ -90,6 +98,34 @@ pub(crate) async fn echo(mode: &str, value: &str) -> Reply {
             let mut reply = whole(b"echo\n".to_vec());
             let reason = hyper::ext::ReasonPhrase::try_from(value.as_bytes().to_vec()).unwrap();
             reply.extensions_mut().insert(reason);
+            reply
+        }
+        "redirect" | "redirect-base64" => {
+            let told = if mode == "redirect" { value.to_owned() } else { URL_SAFE_NO_PAD.encode(value) };
+            let mut reply = said("location", &format!("/repos/followed?t={told}"));
+            *reply.status_mut() = StatusCode::SEE_OTHER;
+            reply
+        }
+        "link" => {
+            let escaped: String = value.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            said("link", &format!("</repos?t={escaped}>; rel=next, </{hex}>; rel=prev"))
+        }
+        "utf-16" => whole(text.encode_utf16().flat_map(u16::to_le_bytes).chain(*b" echo").collect()),
+        "entities" => {
+            let escaped: String = value.bytes().map(|byte| format!("&#{byte};")).collect();
+            whole(format!("<p>echo {escaped} end</p>").into_bytes())
+        }
+        "wrapped" => {
+            let whole_text = STANDARD.encode(value);
+            let lines: Vec<&str> =
+                whole_text.as_bytes().chunks(16).filter_map(|it| std::str::from_utf8(it).ok()).collect();
+            whole(format!("echo\r\n{}\r\nend", lines.join("\r\n")).into_bytes())
+        }
+        "backwards" => whole(format!("echo {} end", value.chars().rev().collect::<String>()).into_bytes()),
+        "part" => {
+            let mut reply = whole(text.into_bytes());
+            *reply.status_mut() = StatusCode::PARTIAL_CONTENT;
+            reply.headers_mut().insert("content-range", HeaderValue::from_static("bytes 0-38/*"));
             reply
         }
         "body" => whole(text.into_bytes()),

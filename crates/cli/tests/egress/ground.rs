@@ -248,14 +248,26 @@ pub(crate) fn spellings(value: &str) -> Vec<String> {
         let text = STANDARD_NO_PAD.encode(format!("{before}{value}"));
         text[4..text.len() - 4].to_owned()
     };
+    let wide: String = value.chars().flat_map(|char| [char, '\0']).collect();
+    let entities: String = value.bytes().map(|byte| format!("&#{byte};")).collect();
+    let wrapped = STANDARD_NO_PAD
+        .encode(value)
+        .as_bytes()
+        .chunks(16)
+        .fold(String::new(), |lines, line| format!("{lines}{}\r\n", String::from_utf8_lossy(line)));
     let twice = STANDARD_NO_PAD.encode(base64::engine::general_purpose::STANDARD.encode(value));
     vec![
         value.to_owned(),
         hex.to_uppercase(),
         hex,
-        percent,
+        percent.clone(),
         escaped,
         spread,
+        wide,
+        entities,
+        wrapped[..34].to_owned(),
+        value.chars().rev().collect(),
+        percent.to_lowercase(),
         shifted(""),
         shifted("x"),
         shifted("xx"),

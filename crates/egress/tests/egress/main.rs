@@ -6,6 +6,7 @@
 mod bodies;
 mod client;
 mod crowd;
+mod known;
 mod namespace;
 mod refusals;
 mod requests;

@@ -3,8 +3,8 @@
 
 use crate::upstream::Upstream;
 use egress::{
-    Admitted, Answer, Attempt, Authority, Ca, Ended, Exchange, Exit, Limits, Name, Outside, Refusal, Refused,
-    Resolve, Rewrite, Route, Running, Token, Way, What,
+    Admitted, Answer, Attempt, Authority, Ca, Clients, Ended, Exchange, Exit, Limits, Name, Outside, Refusal,
+    Refused, Resolve, Rewrite, Route, Running, Token, Way, What,
 };
 use rustls::RootCertStore;
 use std::collections::HashMap;
@@ -279,7 +279,11 @@ impl World {
         let exit = Exit::new(gate.clone(), ca.clone(), outside, limits).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = listener.local_addr().unwrap();
-        let running = egress::proxy(listener, &exit, token.map(Token::new));
+        let running = egress::proxy(
+            listener,
+            &exit,
+            token.map_or(Clients::Anybody, |token| Clients::Holders(Token::new(token))),
+        );
         Self { gate, ca, exit, upstream, resolve, proxy, running }
     }
 

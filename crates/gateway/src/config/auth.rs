@@ -14,6 +14,8 @@ pub struct Auth {
     pub client_id: Option<String>,
     /// The name of the secret that belongs to it.
     pub client_secret: Option<String>,
+    /// Or the name of the private key that does, which signs and is never sent.
+    pub client_key: Option<String>,
     /// The only authorization server to sign in at.
     pub issuer: Option<String>,
     /// The address of a client-ID metadata document.
@@ -31,6 +33,8 @@ struct Table {
     #[serde(skip_serializing_if = "Option::is_none")]
     client_secret: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    client_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_metadata_url: Option<String>,
@@ -44,7 +48,7 @@ impl Auth {
     /// # Errors
     /// What is missing, contradicts or cannot carry tokens, in words.
     pub fn login(&self, name: &str, url: &str) -> Result<Login, String> {
-        let Self { client_id, client_secret, issuer, client_metadata_url, scopes } = self;
+        let Self { client_id, client_secret, client_key, issuer, client_metadata_url, scopes } = self;
         if client_secret.is_some() && client_id.is_none() {
             return Err("`auth`: `client_secret` needs a `client_id`".to_owned());
         }
@@ -53,12 +57,27 @@ impl Auth {
                         otherwise the MCP server could name any"
                 .to_owned());
         }
+        if client_key.is_some() && client_id.is_none() && client_metadata_url.is_none() {
+            return Err("`auth`: `client_key` needs a `client_id` or a `client_metadata_url`".to_owned());
+        }
+        if client_key.is_some() && client_secret.is_some() {
+            return Err("`auth`: give it a `client_secret` or a `client_key`, not both".to_owned());
+        }
+        if client_key.is_some() && issuer.is_none() {
+            return Err(
+                "`auth`: `client_key` needs `issuer`, the only authorization server that it signs for; \
+                        otherwise the MCP server could name any"
+                    .to_owned(),
+            );
+        }
         if client_id.as_ref().is_some_and(|id| id.is_empty() || id.chars().any(char::is_control)) {
             return Err("`auth`: `client_id` is empty or holds control characters".to_owned());
         }
-        let secret = client_secret.as_deref().map(SecretName::new).transpose();
-        let secret =
-            secret.map_err(|error| format!("`auth`: `client_secret` is the name of a secret: {error}"))?;
+        let named = |what: &str, name: &Option<String>| {
+            let name = name.as_deref().map(SecretName::new).transpose();
+            name.map_err(|error| format!("`auth`: `{what}` is the name of a secret: {error}"))
+        };
+        let (secret, key) = (named("client_secret", client_secret)?, named("client_key", client_key)?);
         if vault::scopes(&scopes.join(" ")).is_none_or(|plain| plain != *scopes) {
             return Err("`auth`: each of `scopes` is one word, named once, without `\"` and `\\`".to_owned());
         }
@@ -66,7 +85,7 @@ impl Auth {
             server: name.to_owned(),
             resource: Resource::new(url).map_err(|error| error.to_string())?,
             issuer: issuer.clone(),
-            client: Preset { id: client_id.clone(), secret, metadata_url: client_metadata_url.clone() },
+            client: Preset { id: client_id.clone(), secret, key, metadata_url: client_metadata_url.clone() },
             scopes: scopes.clone(),
         };
         login.check().map_err(|error| format!("`auth`: {error}"))?;
@@ -86,7 +105,7 @@ impl<'de> Visitor<'de> for Written {
     type Value = Auth;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("\"oauth\", or a table with `client_id`, `client_secret`, `issuer`, `client_metadata_url`, `scopes`")
+        out.write_str("\"oauth\", or a table with `client_id`, `client_secret`, `client_key`, `issuer`, `client_metadata_url`, `scopes`")
     }
 
     fn visit_str<E: Error>(self, word: &str) -> Result<Auth, E> {
@@ -98,16 +117,16 @@ impl<'de> Visitor<'de> for Written {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Auth, A::Error> {
-        let Table { client_id, client_secret, issuer, client_metadata_url, scopes } =
+        let Table { client_id, client_secret, client_key, issuer, client_metadata_url, scopes } =
             Table::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Auth { client_id, client_secret, issuer, client_metadata_url, scopes })
+        Ok(Auth { client_id, client_secret, client_key, issuer, client_metadata_url, scopes })
     }
 }
 
 impl Serialize for Auth {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { client_id, client_secret, issuer, client_metadata_url, scopes } = self.clone();
-        let table = Table { client_id, client_secret, issuer, client_metadata_url, scopes };
+        let Self { client_id, client_secret, client_key, issuer, client_metadata_url, scopes } = self.clone();
+        let table = Table { client_id, client_secret, client_key, issuer, client_metadata_url, scopes };
         if table == Table::default() {
             serializer.serialize_str("oauth")
         } else {
@@ -144,6 +163,17 @@ mod tests {
             ("auth = { client = \"c\" }", "unknown field `client`"),
             ("auth = { client_secret = \"app\" }", "needs a `client_id`"),
             ("auth = { client_id = \"c\", client_secret = \"app\" }", "needs `issuer`"),
+            ("auth = { client_id = \"c\", client_key = \"app\", issuer = \"https://as.example\" }", ""),
+            (
+                "auth = { client_metadata_url = \"https://gate.example/client.json\", client_key = \"app\", issuer = \"https://as.example\" }",
+                "",
+            ),
+            ("auth = { client_key = \"app\", issuer = \"https://as.example\" }", "needs a `client_id`"),
+            ("auth = { client_id = \"c\", client_key = \"app\" }", "needs `issuer`"),
+            (
+                "auth = { client_id = \"c\", client_key = \"app\", client_secret = \"b\", issuer = \"https://as.example\" }",
+                "not both",
+            ),
             ("auth = { client_id = \"\" }", "`client_id` is empty"),
             (
                 "auth = { client_id = \"c\", client_secret = \"A VALUE\", issuer = \"https://as.example\" }",

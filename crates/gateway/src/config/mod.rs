@@ -10,6 +10,7 @@ pub mod flow;
 pub mod marks;
 pub mod phase;
 pub mod place;
+pub mod proxy;
 pub mod quarantine;
 pub mod reach;
 pub mod secret;
@@ -48,6 +49,9 @@ pub struct Config {
     /// Over which channels people grant.
     #[serde(default, skip_serializing_if = "approvals::Approvals::is_standing")]
     pub approvals: approvals::Approvals,
+    /// The way out for programs that are in no sandbox of the gate's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<proxy::Proxy>,
     /// Secrets, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secret: BTreeMap<String, secret::Secret>,
@@ -77,6 +81,7 @@ impl Default for Config {
             server: BTreeMap::new(),
             phase: Vec::new(),
             approvals: approvals::Approvals::default(),
+            proxy: None,
             secret: BTreeMap::new(),
             flow: flow::Flow::default(),
             accepted: BTreeMap::new(),
@@ -218,6 +223,9 @@ impl Config {
         config.ladder().map_err(|why| ConfigError::new(&path, format!("[[phase]]: {why}")))?;
         if let Some(quarantine) = &config.quarantine {
             quarantine.check().map_err(|why| ConfigError::new(&path, format!("[quarantine]: {why}")))?;
+        }
+        if let Some(proxy) = &config.proxy {
+            proxy.address().map_err(|why| ConfigError::new(&path, format!("[proxy]: {why}")))?;
         }
         for (name, server) in &config.server {
             let wrong = |why: &str| ConfigError::new(&path, format!("server `{name}`: {why}"));

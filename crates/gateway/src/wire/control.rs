@@ -143,6 +143,8 @@ pub enum Control {
         /// The schema of the answer.
         schema: serde_json::Value,
     },
+    /// What programs that use the gate's proxy have to be told; answers with [`Proxy`].
+    Proxy,
     /// Loads inventory and policies again; answers with [`Status`].
     Reload,
 }
@@ -198,6 +200,19 @@ pub struct Status {
     pub sessions: usize,
     pub records: u64,
     pub url: String,
+}
+
+/// The proxy of a running gate. Its environment holds the token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Proxy {
+    /// Where it listens.
+    pub address: String,
+    /// Whom it serves: `token` or `user`.
+    pub clients: String,
+    /// A file with whom to trust.
+    pub authorities: std::path::PathBuf,
+    /// Variables for a program that is to use it.
+    pub environment: std::collections::BTreeMap<String, String>,
 }
 
 /// What waits for an answer.

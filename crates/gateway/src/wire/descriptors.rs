@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Most files in one message.
-pub const DESCRIPTORS_MAX: usize = 4;
+pub const FILES_MAX: usize = 4;
 /// Kind and version of the message.
 const MAGIC: [u8; 4] = *b"bwf\x01";
 
@@ -19,9 +19,9 @@ const MAGIC: [u8; 4] = *b"bwf\x01";
 /// # Errors
 /// What the socket says, or that there are too many.
 pub fn send(over: BorrowedFd<'_>, files: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if files.len() > DESCRIPTORS_MAX || !ancillary.push(SendAncillaryMessage::ScmRights(files)) {
+    if files.len() > FILES_MAX || !ancillary.push(SendAncillaryMessage::ScmRights(files)) {
         return Err(refused("more files than one message takes"));
     }
     let sent = rustix::net::sendmsg(over, &[IoSlice::new(&MAGIC)], &mut ancillary, SendFlags::NOSIGNAL)?;
@@ -34,7 +34,7 @@ pub fn send(over: BorrowedFd<'_>, files: &[BorrowedFd<'_>]) -> io::Result<()> {
 /// What the socket says; `InvalidData` for anything but one such message.
 pub fn receive(over: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
     let mut head = [0; MAGIC.len()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::net::recvmsg(
         over,
@@ -43,7 +43,7 @@ pub fn receive(over: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
         RecvFlags::CMSG_CLOEXEC,
     )?;
     // Taken out of the buffer first, so that whatever came is closed whenever this returns early.
-    let mut files = Vec::with_capacity(DESCRIPTORS_MAX);
+    let mut files = Vec::with_capacity(FILES_MAX);
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(each) = message {
             files.extend(each);
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(receive(ours.as_fd()).unwrap_err().kind(), io::ErrorKind::InvalidData);
         theirs.write_all(b"xwf\x01").expect("written");
         assert_eq!(receive(ours.as_fd()).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        let many = [theirs.as_fd(); DESCRIPTORS_MAX + 1];
+        let many = [theirs.as_fd(); FILES_MAX + 1];
         assert!(send(theirs.as_fd(), &many).is_err());
         drop(theirs);
         assert_eq!(receive(ours.as_fd()).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

@@ -21,7 +21,16 @@ const CLIENT_BYTES_MAX: usize = 4 * 1024;
 pub(super) struct Client {
     pub(super) id: String,
     /// What it proves itself with; a public client has nothing.
-    pub(super) secret: Option<(ClientSecret, ClientAuth)>,
+    pub(super) secret: Option<(ClientSecret, Proof)>,
+}
+
+/// How a client proves itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// It shows its secret.
+    Shown(ClientAuth),
+    /// It signs with a private key (`private_key_jwt`, RFC 7523).
+    Signed,
 }
 
 /// A client's secret.
@@ -45,13 +54,17 @@ pub(super) fn identity(
     server: &ServerMetadata,
     resource: &Resource,
 ) -> Result<Identity, LoginError> {
+    let signs = preset.key.clone().map(|name| (ClientSecret::Named(name), Proof::Signed));
+    if signs.is_some() && !server.takes_signed {
+        return Err(LoginError::NoSigned(server.issuer.clone()));
+    }
     if let Some(id) = &preset.id {
-        let secret = preset.secret.clone().map(|name| (ClientSecret::Named(name), server.auth));
-        return Ok(Identity::Known(Client { id: id.clone(), secret }));
+        let shown = preset.secret.clone().map(|name| (ClientSecret::Named(name), Proof::Shown(server.auth)));
+        return Ok(Identity::Known(Client { id: id.clone(), secret: signs.or(shown) }));
     }
     if let Some(address) = preset.metadata_url.as_ref().filter(|_| server.takes_documents) {
         metadata_document(address, resource)?;
-        return Ok(Identity::Known(Client { id: address.clone(), secret: None }));
+        return Ok(Identity::Known(Client { id: address.clone(), secret: signs }));
     }
     match &server.registration {
         Some(endpoint) => Ok(Identity::Register(endpoint.clone())),
@@ -147,7 +160,7 @@ fn registered(mut document: Value, server: &ServerMetadata) -> Result<Client, &'
         (None, _) => None,
         (Some(auth), Some(Value::String(text))) if fits(&text) && text.len() >= super::tokens::BYTES_MIN => {
             let secret = Secret::new(text.into_bytes()).map_err(|_| "its client secret is unusable")?;
-            Some((ClientSecret::Kept(Arc::new(secret)), auth))
+            Some((ClientSecret::Kept(Arc::new(secret)), Proof::Shown(auth)))
         }
         (Some(_), _) => return Err("its answer holds no usable client secret"),
     };
@@ -193,7 +206,7 @@ mod tests {
             (None, Some("http://gate.example/client.json".into()), &documents, "https"),
             (None, Some("https://gate.example/".into()), &documents, "hold a path"),
         ] {
-            let preset = Preset { id: id.map(str::to_owned), secret: None, metadata_url: document };
+            let preset = Preset { id: id.map(str::to_owned), metadata_url: document, ..Preset::default() };
             let found = match identity(&preset, server, &resource) {
                 Ok(Identity::Known(client)) => client.id,
                 Ok(Identity::Register(endpoint)) => format!("registers at {endpoint}"),
@@ -230,8 +243,9 @@ mod tests {
             let found =
                 registered(serde_json::from_str(answer).unwrap(), server).map(|client| match client.secret {
                     None => "none",
-                    Some((_, ClientAuth::Basic)) => "basic",
-                    Some((_, ClientAuth::Post)) => "post",
+                    Some((_, Proof::Shown(ClientAuth::Basic))) => "basic",
+                    Some((_, Proof::Shown(ClientAuth::Post))) => "post",
+                    Some((_, Proof::Signed)) => "signed",
                 });
             match (found, want) {
                 (Ok(found), Ok(want)) => assert_eq!(found, want, "{answer}"),

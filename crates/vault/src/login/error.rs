@@ -104,6 +104,12 @@ pub enum LoginError {
          `auth`, or give it a `client_metadata_url`{1}"
     )]
     NoClient(String, &'static str),
+    /// It knows no signatures of clients.
+    #[error(
+        "the authorization server `{0}` does not say that a client may prove itself by a signature \
+         (`private_key_jwt`); use `client_secret`, or leave `client_key` out"
+    )]
+    NoSigned(String),
     /// It would not register a client.
     #[error("the authorization server at {host} did not register a client: {why}; set `client_id` in `auth`")]
     Registration {

@@ -153,7 +153,8 @@ impl Logins {
         let key = self.0.key(&client, &login).await?;
         let shown = Shown::Code { code: &code.0, redirect_uri: &redirect_uri, verifier: &verifier };
         let http = self.0.http()?;
-        let grant = tokens::ask(http, &server.token, &client, key.as_deref(), &audience, shown).await;
+        let grant =
+            tokens::ask(http, &server.token, &server.issuer, &client, key.as_deref(), &audience, shown).await;
         let host = || super::address::host(&server.token);
         let grant = grant.map_err(|refusal| LoginError::Token { host: host(), why: refusal.why() })?;
         let seconds = grant.seconds;
@@ -281,7 +282,7 @@ impl Inner {
         match &client.secret {
             None => Ok(None),
             Some((ClientSecret::Kept(secret), _)) => Ok(Some(secret.clone())),
-            Some((ClientSecret::Named(name), _)) if login.client.secret.as_ref() == Some(name) => {
+            Some((ClientSecret::Named(name), proof)) if login.client.named(*proof) == Some(name) => {
                 let held = self.vault.hold(name).await;
                 let why = |error: crate::SecretError| LoginError::Store {
                     server: login.server.clone(),
@@ -311,7 +312,7 @@ impl Inner {
                     Some(refresh) => (&**refresh, "refresh_token"),
                     None => (&*record.access, "access_token"),
                 };
-                tokens::revoke(http, &endpoint, &record.client, key.as_deref(), token).await
+                tokens::revoke(http, &endpoint, &record.issuer, &record.client, key.as_deref(), token).await
             }
             (Err(error), _) | (_, Err(error)) => Err(error.to_string()),
         };

@@ -73,6 +73,8 @@ pub(super) struct ServerMetadata {
     pub(super) takes_documents: bool,
     /// Whether a client without a secret may ask for tokens.
     pub(super) takes_public: bool,
+    /// Whether a client may prove itself by a signature.
+    pub(super) takes_signed: bool,
     /// How a secret is to be shown.
     pub(super) auth: ClientAuth,
     /// Whether `offline_access` is one of its scopes.
@@ -129,6 +131,7 @@ impl ServerMetadata {
             says_iss: flag("authorization_response_iss_parameter_supported"),
             takes_documents: flag("client_id_metadata_document_supported"),
             takes_public: methods.is_none() || has(&methods, "none"),
+            takes_signed: has(&methods, "private_key_jwt"),
             // RFC 8414 §2: without a list it is `client_secret_basic`.
             auth: if methods.is_some()
                 && !has(&methods, "client_secret_basic")

@@ -1,7 +1,7 @@
 //! A login as it lies in the store, as one value: either all of it is kept or nothing. Lines of a word and a text, written and
 //! read without copies that nobody wipes.
 
-use super::client::{Client, ClientSecret};
+use super::client::{Client, ClientSecret, Proof};
 use super::tokens::Grant;
 use crate::mint::ClientAuth;
 use crate::name::SecretName;
@@ -83,7 +83,12 @@ impl Record {
         }
         lines.text("client", &self.client.id)?;
         if let Some((secret, auth)) = &self.client.secret {
-            lines.text("client-auth", if *auth == ClientAuth::Post { "post" } else { "basic" })?;
+            let auth = match auth {
+                Proof::Shown(ClientAuth::Basic) => "basic",
+                Proof::Shown(ClientAuth::Post) => "post",
+                Proof::Signed => "signed",
+            };
+            lines.text("client-auth", auth)?;
             match secret {
                 ClientSecret::Kept(secret) => secret.expose(|secret| lines.bytes("client-secret", secret))?,
                 ClientSecret::Named(name) => lines.text("client-secret-name", name.as_str())?,
@@ -119,8 +124,9 @@ impl Record {
             };
             let auth = match find("client-auth") {
                 None => None,
-                Some("basic") => Some(ClientAuth::Basic),
-                Some("post") => Some(ClientAuth::Post),
+                Some("basic") => Some(Proof::Shown(ClientAuth::Basic)),
+                Some("post") => Some(Proof::Shown(ClientAuth::Post)),
+                Some("signed") => Some(Proof::Signed),
                 Some(_) => return None,
             };
             let client_secret = match (auth, secret("client-secret")?, find("client-secret-name")) {
@@ -186,10 +192,20 @@ mod tests {
             Record { refresh: None, expires: None, scopes: Vec::new(), ..plain.clone() },
             Record {
                 revocation_endpoint: Some("https://as.example/revoke".into()),
-                client: Client { id: "c".into(), secret: Some((ClientSecret::Kept(kept), ClientAuth::Post)) },
+                client: Client {
+                    id: "c".into(),
+                    secret: Some((ClientSecret::Kept(kept), Proof::Shown(ClientAuth::Post))),
+                },
                 ..plain.clone()
             },
-            Record { client: Client { id: "c".into(), secret: Some((named, ClientAuth::Basic)) }, ..plain },
+            Record {
+                client: Client {
+                    id: "c".into(),
+                    secret: Some((named.clone(), Proof::Shown(ClientAuth::Basic))),
+                },
+                ..plain.clone()
+            },
+            Record { client: Client { id: "c".into(), secret: Some((named, Proof::Signed)) }, ..plain },
         ] {
             let value = written.write().unwrap();
             let read = Record::read(&value).expect("what was written is read");

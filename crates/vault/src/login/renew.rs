@@ -139,8 +139,16 @@ impl Inner {
         let key = self.key(&record.client, login).await.map_err(passing)?;
         let http = self.http().map_err(passing)?;
         let shown = Shown::Refresh(refresh);
-        let grant =
-            tokens::ask(http, &endpoint, &record.client, key.as_deref(), &record.audience, shown).await?;
+        let grant = tokens::ask(
+            http,
+            &endpoint,
+            &record.issuer,
+            &record.client,
+            key.as_deref(),
+            &record.audience,
+            shown,
+        )
+        .await?;
         Ok(record.renewed(grant, now()))
     }
 
@@ -164,7 +172,7 @@ pub(super) fn fits(login: &Login, record: &Record) -> Result<(), LoginError> {
     let other_server = record.resource != login.resource.as_str();
     let other_issuer = login.issuer.as_ref().is_some_and(|issuer| *issuer != record.issuer);
     let other_client = match &record.client.secret {
-        Some((ClientSecret::Named(name), _)) => login.client.secret.as_ref() != Some(name),
+        Some((ClientSecret::Named(name), proof)) => login.client.named(*proof) != Some(name),
         Some((ClientSecret::Kept(_), _)) | None => false,
     };
     if other_server || other_issuer || other_client {

@@ -2,6 +2,7 @@
 
 pub(super) mod ground;
 mod renewal;
+mod signed;
 
 use super::*;
 use ground::{Ground, error, json_answer, redirect, refuse};
@@ -349,7 +350,7 @@ async fn the_operators_word_goes_before_the_servers() {
         client: Preset {
             id: Some("preset".into()),
             secret: Some(SecretName::new("app").unwrap()),
-            metadata_url: None,
+            ..Preset::default()
         },
         ..pinned(format!("{}/as", ground.base()))
     };

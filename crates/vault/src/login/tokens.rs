@@ -3,8 +3,9 @@
 
 use super::address;
 use super::challenge::scopes;
-use super::client::Client;
+use super::client::{Client, Proof};
 use crate::encode::form;
+use crate::jwt;
 use crate::mint::{ClientAuth, basic};
 use crate::net;
 use crate::secret::Secret;
@@ -16,6 +17,8 @@ use zeroize::Zeroizing;
 /// Shortest and longest token, in bytes: what can be found in whatever comes back.
 pub(super) const BYTES_MIN: usize = 8;
 const BYTES_MAX: usize = 16 * 1024;
+/// What kind of proof a signature is (RFC 7523 §2.2).
+const ASSERTION_TYPE: &[u8] = b"urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// Longest lifetime believed, in seconds.
 const LIFETIME_SECONDS_MAX: u64 = 366 * 86_400;
 
@@ -58,6 +61,7 @@ impl Refusal {
 pub(super) async fn ask(
     http: &reqwest::Client,
     endpoint: &Url,
+    issuer: &str,
     client: &Client,
     key: Option<&Secret>,
     audience: &str,
@@ -78,7 +82,7 @@ pub(super) async fn ask(
         }
     }
     pairs.push(("resource", plain(audience)));
-    let answer = post(http, endpoint, client, key, pairs).await?;
+    let answer = post(http, endpoint, issuer, client, key, pairs).await?;
     let status = answer.status.as_u16();
     if answer.status.is_redirection() {
         return Err(Refusal::Final("it redirects, which is not followed".into()));
@@ -103,6 +107,7 @@ pub(super) async fn ask(
 pub(super) async fn revoke(
     http: &reqwest::Client,
     endpoint: &Url,
+    issuer: &str,
     client: &Client,
     key: Option<&Secret>,
     (token, kind): (&Secret, &str),
@@ -111,7 +116,7 @@ pub(super) async fn revoke(
         ("token", token.expose(|token| Zeroizing::new(token.to_vec()))),
         ("token_type_hint", Zeroizing::new(kind.as_bytes().to_vec())),
     ];
-    let answer = post(http, endpoint, client, key, pairs).await.map_err(Refusal::why)?;
+    let answer = post(http, endpoint, issuer, client, key, pairs).await.map_err(Refusal::why)?;
     match answer.status.as_u16() {
         200 => Ok(()),
         status => Err(format!("{}: status {status}", address::host(endpoint))),
@@ -121,6 +126,7 @@ pub(super) async fn revoke(
 async fn post(
     http: &reqwest::Client,
     endpoint: &Url,
+    issuer: &str,
     client: &Client,
     key: Option<&Secret>,
     mut pairs: Vec<(&str, Zeroizing<Vec<u8>>)>,
@@ -129,10 +135,17 @@ async fn post(
     let id = || Zeroizing::new(client.id.as_bytes().to_vec());
     match (&client.secret, key) {
         (None, _) => pairs.push(("client_id", id())),
-        (Some((_, ClientAuth::Basic)), Some(key)) => {
+        (Some((_, Proof::Shown(ClientAuth::Basic))), Some(key)) => {
             request = request.header("authorization", basic(&client.id, key).map_err(Refusal::Final)?);
         }
-        (Some((_, ClientAuth::Post)), Some(key)) => {
+        (Some((_, Proof::Signed)), Some(key)) => {
+            let assertion =
+                jwt::assertion(key, &client.id, issuer).map_err(|why| Refusal::Final(why.into()))?;
+            pairs.push(("client_id", id()));
+            pairs.push(("client_assertion_type", Zeroizing::new(ASSERTION_TYPE.to_vec())));
+            pairs.push(("client_assertion", Zeroizing::new(assertion.into_bytes())));
+        }
+        (Some((_, Proof::Shown(ClientAuth::Post))), Some(key)) => {
             pairs.push(("client_id", id()));
             pairs.push(("client_secret", key.expose(|key| Zeroizing::new(key.to_vec()))));
         }

@@ -2,15 +2,10 @@
 //! the named permissions. The app's key signs here and is never sent.
 
 use super::{Coin, until};
+use crate::jwt;
 use crate::net;
 use crate::secret::Secret;
 use crate::source::Origin;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -74,28 +69,14 @@ impl GitHubApp {
     }
 
     fn jwt(&self, key: &Secret, now: SystemTime) -> Result<String, String> {
-        let unusable = "its key is not an RSA private key in PEM";
-        let pair = key.expose(|pem| match PrivateKeyDer::from_pem_slice(pem) {
-            Ok(PrivateKeyDer::Pkcs1(der)) => {
-                RsaKeyPair::from_der(der.secret_pkcs1_der()).map_err(|_| unusable)
-            }
-            Ok(PrivateKeyDer::Pkcs8(der)) => {
-                RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| unusable)
-            }
-            _ => Err(unusable),
-        })?;
+        let key = jwt::Key::read(key).ok().filter(|key| matches!(key, jwt::Key::Rsa(_)));
+        let key = key.ok_or("its key is not an RSA private key in PEM")?;
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let header = json!({ "alg": "RS256", "typ": "JWT" }).to_string();
         let claims = json!({
             "iat": now.saturating_sub(JWT_BACK_SECONDS),
             "exp": now + JWT_SECONDS,
             "iss": self.app,
         });
-        let signed =
-            format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims.to_string()));
-        let mut signature = vec![0; pair.public_modulus_len()];
-        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
-            .map_err(|_| "its key does not sign")?;
-        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+        Ok(key.sign(&claims)?)
     }
 }

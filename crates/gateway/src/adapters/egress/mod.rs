@@ -5,10 +5,12 @@ mod alerts;
 mod context;
 mod exchange;
 mod guarded;
+mod host;
 mod java;
 mod wayout;
 
 pub use egress::raise_open_files;
+pub use host::{HostProxy, authorities};
 pub use wayout::{Owner, WayOut};
 
 use crate::config::Confinement;
@@ -16,6 +18,7 @@ use crate::config::reach::Destination;
 use crate::gate::Gate;
 use context::Context;
 use sandbox::{Network, Profile};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use vault::{SecretName, Wallet};
@@ -41,10 +44,35 @@ const AUTHORITY_VARIABLES: [&str; 9] = [
 ];
 
 /// A way out that is ready before its sandbox stands.
-pub struct Prepared {
+pub struct Prepared(Made);
+
+/// A way out that nobody has entered yet.
+struct Made {
     exit: Arc<egress::Exit>,
+    ca: Arc<egress::Ca>,
     wallet: Arc<Wallet>,
     context: Arc<Context>,
+}
+
+impl Made {
+    /// A way out to the places of `settings`, with placeholders for the secrets that `environment` names.
+    async fn new(
+        gate: &Arc<Gate>,
+        owner: Owner,
+        settings: &Confinement,
+        environment: &mut BTreeMap<String, String>,
+    ) -> Result<Self, String> {
+        let destinations = settings.network.destinations().map_err(|why| format!("`network`: {why}"))?;
+        let wallet = gate.secrets.wallet(environment, &settings.secrets, true).await?;
+        let names: Vec<egress::Name> = destinations.iter().map(|it| it.name.clone()).collect();
+        let ca = Arc::new(egress::Ca::new(&names).map_err(|error| error.to_string())?);
+        let outside = egress::Outside { roots: gate.roots.clone(), resolve: Arc::new(egress::System) };
+        let way = WayOut::new(gate.clone(), owner, destinations, wallet.clone(), settings)?;
+        let context = way.context();
+        let exit = egress::Exit::new(Arc::new(way), ca.clone(), outside, egress::Limits::default())
+            .map_err(|error| error.to_string())?;
+        Ok(Self { exit, ca, wallet, context })
+    }
 }
 
 /// A way out in use. The sandbox has a network for as long as this is held, and not a moment longer.
@@ -86,21 +114,14 @@ impl Prepared {
         settings: &Confinement,
         profile: &mut Profile,
     ) -> Result<Option<Self>, String> {
-        let destinations = settings.network.destinations().map_err(|why| format!("`network`: {why}"))?;
-        let captured = profile.network == Network::Captured;
-        let wallet = gate.secrets.wallet(&mut profile.environment, &settings.secrets, captured).await?;
-        if !captured {
+        if profile.network != Network::Captured {
+            settings.network.destinations().map_err(|why| format!("`network`: {why}"))?;
+            gate.secrets.wallet(&mut profile.environment, &settings.secrets, false).await?;
             return Ok(None);
         }
-        let names: Vec<egress::Name> = destinations.iter().map(|it| it.name.clone()).collect();
-        let ca = Arc::new(egress::Ca::new(&names).map_err(|error| error.to_string())?);
-        trust(&ca, profile);
-        let outside = egress::Outside { roots: gate.roots.clone(), resolve: Arc::new(egress::System) };
-        let way = WayOut::new(gate.clone(), owner, destinations, wallet.clone(), settings)?;
-        let context = way.context();
-        let exit = egress::Exit::new(Arc::new(way), ca, outside, egress::Limits::default())
-            .map_err(|error| error.to_string())?;
-        Ok(Some(Self { exit, wallet, context }))
+        let made = Made::new(gate, owner, settings, &mut profile.environment).await?;
+        trust(&made.ca, profile);
+        Ok(Some(Self(made)))
     }
 
     /// Takes over the sockets of the sandbox that stands now.
@@ -110,8 +131,9 @@ impl Prepared {
     pub fn open(self, sockets: sandbox::native::network::Sockets) -> Result<Open, String> {
         let sockets =
             egress::Sockets { dns_udp: sockets.dns_udp, dns_tcp: sockets.dns_tcp, capture: sockets.capture };
-        let running = egress::serve(sockets, &self.exit).map_err(|error| error.to_string())?;
-        Ok(Open { _running: running, _exit: self.exit, wallet: self.wallet, context: self.context })
+        let running = egress::serve(sockets, &self.0.exit).map_err(|error| error.to_string())?;
+        let Made { exit, wallet, context, .. } = self.0;
+        Ok(Open { _running: running, _exit: exit, wallet, context })
     }
 }
 

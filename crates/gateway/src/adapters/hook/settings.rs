@@ -18,18 +18,19 @@ const EVENTS: [&str; 9] = [
 ];
 
 /// Managed settings for a client whose hooks run `program` for the gate in `config` and `state`. A held call may wait
-/// `wait_seconds` for an approver.
-pub fn settings(program: &Path, config: &Path, state: &Path, wait_seconds: u64) -> Value {
+/// `wait_seconds` for an approver. Where the client confines commands by itself, they leave through the gate's proxy at
+/// `proxy`, if it has a port there that needs no token: the client shows none (2.1.329).
+pub fn settings(program: &Path, config: &Path, state: &Path, wait_seconds: u64, proxy: Option<u16>) -> Value {
     let [config, state] = [config, state].map(|path| path.display().to_string());
-    managed(program, &["--dir", &config, "--state", &state, "hook"], wait_seconds)
+    managed(program, &["--dir", &config, "--state", &state, "hook"], wait_seconds, proxy)
 }
 
 /// The same for a client behind the wall, whose hooks find the gate at its door.
 pub fn inside(program: &Path, wait_seconds: u64) -> Value {
-    managed(program, &["hook"], wait_seconds)
+    managed(program, &["hook"], wait_seconds, None)
 }
 
-fn managed(program: &Path, arguments: &[&str], wait_seconds: u64) -> Value {
+fn managed(program: &Path, arguments: &[&str], wait_seconds: u64, proxy: Option<u16>) -> Value {
     let hook = |event: &str| {
         // The session's end has a budget of its own in the client.
         let timeout = if event == "PreToolUse" { wait_seconds + 60 } else { 30 };
@@ -44,10 +45,15 @@ fn managed(program: &Path, arguments: &[&str], wait_seconds: u64) -> Value {
     let hooks: serde_json::Map<_, _> =
         EVENTS.iter().map(|event| ((*event).to_owned(), hook(event))).collect();
     let [major, minor, patch] = super::CLIENT_VERSION_MIN;
-    json!({
+    let mut settings = json!({
         "requiredMinimumVersion": format!("{major}.{minor}.{patch}"),
         "allowManagedHooksOnly": true,
         "disableAllHooks": false,
         "hooks": hooks,
-    })
+    });
+    if let Some(port) = proxy {
+        // Both, or the client starts a proxy of its own for the other.
+        settings["sandbox"] = json!({ "network": { "httpProxyPort": port, "socksProxyPort": port } });
+    }
+    settings
 }

@@ -209,6 +209,7 @@ pub(in crate::login) fn server_metadata() -> ServerMetadata {
         says_iss: false,
         takes_documents: true,
         takes_public: true,
+        takes_signed: false,
         auth: ClientAuth::Basic,
         has_offline: false,
     }

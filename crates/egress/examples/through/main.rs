@@ -1,7 +1,9 @@
 //! What going through costs: added latency and lost throughput against a direct TLS connection, on loopback.
 //! Client, gate and upstream have one thread each and share the machine's cores in every case, so "through" pays for its
-//! TLS from the same budget; what each costs in processor time is told apart. `through [MEGABYTES] [REQUESTS] [PEER=ADDRESS,AUTHORITY.pem]...`; each peer is an HTTP proxy that ends TLS with
-//! the authority in that file. The last line is JSON.
+//! TLS from the same budget; what each costs in processor time is told apart.
+//! `through [MEGABYTES] [REQUESTS] [whole=BAILIWICK] [PEER=ADDRESS,AUTHORITY.pem,PROCESS]...`; each peer is an HTTP proxy that ends TLS
+//! with the authority in that file, or lets it through where the file is `-`. With `whole`, the gate itself is measured as well,
+//! with values that it guards. The last line is JSON.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement, not the product")]
 
@@ -26,13 +28,18 @@ use std::convert::Infallible;
 use std::io::BufRead;
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+mod whole;
+
 const NAME: &str = "upstream.example";
+/// What bodies are made of: text as people write it, because some of the ways search it.
+static MEGABYTE: LazyLock<Bytes> =
+    LazyLock::new(|| include_str!("main.rs").bytes().cycle().take(1 << 20).collect());
 
 struct Everything(Way);
 struct Nothing;
@@ -64,8 +71,7 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 async fn answer(request: Request<Incoming>) -> Response<Body> {
     let megabytes: usize = request.uri().query().map_or(0, |query| query.parse().unwrap());
     request.into_body().collect().await.unwrap();
-    let megabyte = Bytes::from(vec![b'x'; 1 << 20]);
-    let frames = stream::iter((0..megabytes).map(move |_| Ok(Frame::data(megabyte.clone()))));
+    let frames = stream::iter((0..megabytes).map(|_| Ok(Frame::data(MEGABYTE.clone()))));
     if megabytes == 0 {
         Response::new(Empty::new().boxed_unsync())
     } else {
@@ -73,7 +79,7 @@ async fn answer(request: Request<Incoming>) -> Response<Body> {
     }
 }
 
-async fn upstream() -> (SocketAddr, CertificateDer<'static>) {
+async fn upstream() -> (SocketAddr, CertificateDer<'static>, String) {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new([NAME.to_owned()]).unwrap().self_signed(&key).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -100,7 +106,7 @@ async fn upstream() -> (SocketAddr, CertificateDer<'static>) {
             });
         }
     });
-    (address, certificate.der().clone())
+    (address, certificate.der().clone(), certificate.pem())
 }
 
 enum Client {
@@ -113,7 +119,7 @@ async fn client(
     tunnel: Option<(SocketAddr, &str)>,
     root: CertificateDer<'static>,
     protocol: &str,
-) -> Client {
+) -> Option<Client> {
     let mut stream = TcpStream::connect(tunnel.map_or(address, |(tunnel, _)| tunnel)).await.unwrap();
     stream.set_nodelay(true).unwrap();
     if let Some((_, host)) = tunnel {
@@ -123,7 +129,7 @@ async fn client(
         while !answer.ends_with(b"\r\n\r\n") {
             answer.push(stream.read_u8().await.unwrap());
         }
-        assert!(answer.starts_with(b"HTTP/1.1 200"));
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
     }
     let mut roots = RootCertStore::empty();
     roots.add(root).unwrap();
@@ -136,7 +142,17 @@ async fn client(
     config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     let stream = BufReader::with_capacity(64 * 1_024, stream);
     let server = ServerName::try_from(NAME).unwrap();
-    let io = TokioIo::new(TlsConnector::from(Arc::new(config)).connect(server, stream).await.unwrap());
+    let stream = TlsConnector::from(Arc::new(config)).connect(server, stream).await;
+    let is_spoken = |stream: &tokio_rustls::client::TlsStream<_>| {
+        protocol != "h2" || stream.get_ref().1.alpn_protocol() == Some(b"h2")
+    };
+    // A peer that does not speak HTTP/2 says so in either way.
+    let io = match stream {
+        Ok(stream) if is_spoken(&stream) => TokioIo::new(stream),
+        Ok(_) => return None,
+        Err(_) if protocol == "h2" => return None,
+        Err(error) => panic!("{error}"),
+    };
     if protocol == "h2" {
         let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
         builder
@@ -145,11 +161,11 @@ async fn client(
             .max_frame_size(65_536);
         let (sender, connection) = builder.handshake(io).await.unwrap();
         tokio::spawn(connection);
-        Client::H2(sender)
+        Some(Client::H2(sender))
     } else {
         let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
         tokio::spawn(connection);
-        Client::H1(sender)
+        Some(Client::H1(sender))
     }
 }
 
@@ -239,7 +255,7 @@ impl Gate {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         std::fs::write(authority, ca.certificate_pem()).unwrap();
         println!("{}", listener.local_addr().unwrap());
-        let _running = egress::proxy(listener, &exit, None);
+        let _running = egress::proxy(listener, &exit, egress::Clients::Anybody);
         std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
     }
 }
@@ -272,6 +288,8 @@ struct Best {
 
 /// Interleaved, so that what else the machine does falls on all alike.
 const ROUNDS: usize = 3;
+/// Values that the whole gate looks for.
+const VALUES: usize = 100;
 /// Connections that are open at once.
 const CROWD: usize = 1_000;
 
@@ -286,9 +304,22 @@ fn main() {
     let megabytes: usize = numbers.next().unwrap_or(1_024);
     let requests: usize = numbers.next().unwrap_or(3_000);
     egress::raise_open_files().unwrap();
-    let (address, root) = apart("upstream", upstream());
+    let (address, root, pem) = apart("upstream", upstream());
     let room = tempfile::tempdir().unwrap();
     std::fs::write(room.path().join("root.der"), &root).unwrap();
+    let root_pem = room.path().join("root.pem");
+    std::fs::write(&root_pem, pem).unwrap();
+    let (wholes, peers): (Vec<_>, Vec<_>) = peers.into_iter().partition(|peer| peer.starts_with("whole="));
+    let wholes: Vec<(String, whole::Whole)> = wholes
+        .iter()
+        .filter_map(|whole| whole.strip_prefix("whole="))
+        .flat_map(|program| [0, VALUES].map(|values| (program, values)))
+        .map(|(program, values)| {
+            let label =
+                if values == 0 { "gate, judged".to_owned() } else { format!("gate, {values} values") };
+            (label, whole::Whole::start(program, NAME, address.port(), &root_pem, values))
+        })
+        .collect();
     let gates = ["spliced", "terminated"].map(|way| (way, Gate::start(way, room.path())));
     let mut cases = Vec::new();
     for protocol in ["http/1.1", "h2"] {
@@ -297,10 +328,23 @@ fn main() {
         cases.push(direct);
         for peer in &peers {
             let (label, rest) = peer.split_once('=').unwrap();
-            let (tunnel, authority) = rest.split_once(',').unwrap();
-            let root = CertificateDer::from_pem_slice(&std::fs::read(authority).unwrap()).unwrap();
+            let [tunnel, authority, process] = rest.split(',').collect::<Vec<_>>().try_into().unwrap();
+            let root = match authority {
+                "-" => root.clone(),
+                file => CertificateDer::from_pem_slice(&std::fs::read(file).unwrap()).unwrap(),
+            };
             let tunnel = Some((tunnel.parse().unwrap(), "127.0.0.1"));
-            cases.push(Case { label: label.to_owned(), protocol, tunnel, root, gate: None });
+            cases.push(Case {
+                label: label.to_owned(),
+                protocol,
+                tunnel,
+                root,
+                gate: Some(process.to_owned()),
+            });
+        }
+        for (label, whole) in &wholes {
+            let (tunnel, gate) = (Some((whole.tunnel, NAME)), Some(whole.process()));
+            cases.push(Case { label: label.clone(), protocol, tunnel, root: whole.authority.clone(), gate });
         }
         for (way, gate) in &gates {
             let root = if *way == "spliced" { root.clone() } else { gate.authority.clone() };
@@ -309,14 +353,14 @@ fn main() {
         }
     }
     let runtime = threaded("client");
-    let mut best: Vec<Best> = Vec::new();
+    let mut best: Vec<Option<Best>> = Vec::new();
     for round in 0..ROUNDS {
         for (at, case) in cases.iter().enumerate() {
             let (protocol, tunnel, root) = (case.protocol, case.tunnel, case.root.clone());
             let gate = case.gate.clone();
             // All of the client on the one thread.
             let measured = runtime.spawn(async move {
-                let mut client = client(address, tunnel, root, protocol).await;
+                let mut client = client(address, tunnel, root, protocol).await?;
                 let mut took = Vec::with_capacity(requests);
                 for _ in 0..requests {
                     let begun = Instant::now();
@@ -330,35 +374,39 @@ fn main() {
                 assert_eq!(bytes, megabytes << 20);
                 let (elapsed, after) = (begun.elapsed().as_secs_f64(), spent());
                 let gigabytes = megabytes as f64 / 1_024.0;
-                Best {
+                Some(Best {
                     p50: took[requests / 2],
                     mb_per_s: megabytes as f64 / elapsed,
                     ends_s: (after.0 - before.0) / gigabytes,
                     gate_s: (after.1 - before.1) / gigabytes,
-                }
+                })
             });
             let measured = runtime.block_on(measured).unwrap();
             if round == 0 {
                 best.push(measured);
                 continue;
             }
-            let best = &mut best[at];
+            let (Some(best), Some(measured)) = (&mut best[at], measured) else { continue };
             best.p50 = best.p50.min(measured.p50);
             best.mb_per_s = best.mb_per_s.max(measured.mb_per_s);
             best.ends_s = best.ends_s.min(measured.ends_s);
             best.gate_s = best.gate_s.min(measured.gate_s);
         }
     }
-    let mut direct = (best[0].p50, best[0].mb_per_s);
+    let mut direct = (Duration::ZERO, 1.0);
     let mut rows = Vec::new();
-    for (Case { label, protocol, .. }, Best { p50, mb_per_s, ends_s, gate_s }) in cases.iter().zip(&best) {
+    for (Case { label, protocol, .. }, best) in cases.iter().zip(&best) {
+        let Some(Best { p50, mb_per_s, ends_s, gate_s }) = best else {
+            println!("{protocol:9} {label:16} does not speak it");
+            continue;
+        };
         if label == "direct" {
             direct = (*p50, *mb_per_s);
         }
         let added = p50.saturating_sub(direct.0);
         let share = mb_per_s / direct.1;
         println!(
-            "{protocol:9} {label:11} p50 {p50:>9.1?} (+{added:.1?})  {mb_per_s:6.0} MB/s ({:.0} %)  for 1 GB: ends {ends_s:.2} s, gate {gate_s:.2} s",
+            "{protocol:9} {label:16} p50 {p50:>9.1?} (+{added:.1?})  {mb_per_s:6.0} MB/s ({:.0} %)  for 1 GB: ends {ends_s:.2} s, gate {gate_s:.2} s",
             100.0 * share
         );
         let (p50_us, added_us) = (p50.as_secs_f64() * 1e6, added.as_secs_f64() * 1e6);
@@ -374,7 +422,7 @@ fn main() {
         let crowd = runtime.spawn(async move {
             let mut clients = Vec::new();
             for _ in 0..CROWD {
-                clients.push(client(address, tunnel, root.clone(), "http/1.1").await);
+                clients.push(client(address, tunnel, root.clone(), "http/1.1").await.unwrap());
             }
             for client in &mut clients {
                 client.get(address.port(), 0).await;
