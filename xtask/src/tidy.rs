@@ -9,7 +9,9 @@ const FILE_LINES_MAX: usize = 900;
 /// Words that name no duty.
 const EMPTY_NAMES: [&str; 5] = ["manager", "helper", "util", "handler", "processor"];
 /// Words that end a bound's name before `_MAX` and say what it counts.
-const UNITS: [&str; 46] = [
+const UNITS: [&str; 48] = [
+    "PEOPLE",
+    "PHASES",
     "BITS",
     "ADDRESSES",
     "NAMES",

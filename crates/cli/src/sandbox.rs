@@ -224,7 +224,7 @@ fn confine(
             wall.report.as_deref(),
         );
     }
-    let ran = order.start().and_then(|mut sandbox| sandbox.run(&order.command, None));
+    let ran = order.start().and_then(|sandbox| sandbox.run_last(&order.command, None));
     if let (Some(file), Ok(outcome)) = (&wall.report, &ran) {
         std::fs::write(file, serde_json::to_vec(outcome)?).with_context(|| file.display().to_string())?;
     }

@@ -136,7 +136,7 @@ impl Token {
         if !(1..=USES_MAX).contains(uses) {
             return wrong(format!("it is for {uses} uses; a grant is for 1 to {USES_MAX}"));
         }
-        if !(1..=judge::approval::APPROVERS_MAX).contains(&scope.approvers) {
+        if !(1..=judge::approval::PEOPLE_MAX).contains(&scope.approvers) {
             return wrong(format!("{} people cannot have given it", scope.approvers));
         }
         scope.to_judge().map(|_| ()).or_else(|error| wrong(error.to_string()))

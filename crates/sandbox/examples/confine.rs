@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     {
         return again_and_again(&order, times.to_str().and_then(|times| times.parse().ok()).unwrap_or(1));
     }
-    let ran = order.start().and_then(|mut sandbox| sandbox.run(&order.command, None));
+    let ran = order.start().and_then(|sandbox| sandbox.run_last(&order.command, None));
     match ran {
         Ok(outcome) => {
             if let Some(file) = arguments.next() {

@@ -4,7 +4,7 @@
 use crate::layer::Layer;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a program may see, use and spend.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -54,6 +54,16 @@ pub struct Workspace {
     pub mode: Mode,
     /// Paths in it, relative to it, that cannot be created or changed from inside, whether or not they exist.
     pub protected: Vec<PathBuf>,
+}
+
+impl Workspace {
+    /// Where its changes are kept, where they are kept apart.
+    pub(crate) fn overlay(&self) -> Option<&Path> {
+        match &self.mode {
+            Mode::Overlay(state) => Some(state),
+            Mode::ReadOnly | Mode::ReadWrite => None,
+        }
+    }
 }
 
 /// What may happen to a workspace.

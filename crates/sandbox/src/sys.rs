@@ -27,6 +27,8 @@ pub(crate) const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWCGROUP;
 /// The network namespace, which a profile may do without.
 pub(crate) const NETWORK_NAMESPACE: i32 = libc::CLONE_NEWNET;
+/// The new process is a child of this one's parent, for [`fork_into`].
+pub(crate) const SIBLING: i32 = libc::CLONE_PARENT;
 
 /// Forks this process, the child into new `namespaces` (clone(2)).
 ///
@@ -91,9 +93,16 @@ pub(crate) fn park_in_user_namespace() -> io::Result<Parked> {
     }
 }
 
+impl Parked {
+    /// Has it end, and does not wait for that.
+    pub(crate) fn end(&self) {
+        let _ = rustix::process::kill_process(self.pid, rustix::process::Signal::KILL);
+    }
+}
+
 impl Drop for Parked {
     fn drop(&mut self) {
-        let _ = rustix::process::kill_process(self.pid, rustix::process::Signal::KILL);
+        self.end();
         while let Err(rustix::io::Errno::INTR) =
             rustix::process::waitpid(Some(self.pid), rustix::process::WaitOptions::empty())
         {}

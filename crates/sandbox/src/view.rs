@@ -3,6 +3,7 @@
 
 use crate::profile::{Home, Mode, Network, Profile, System};
 use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -67,12 +68,14 @@ pub(crate) const SCRATCH: [(&str, &str); 4] =
     [("tmp", "tmp"), ("run", "run"), ("shm", "dev/shm"), ("var-tmp", "var/tmp")];
 
 /// What is seen inside.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct View {
     /// Pieces of the host, those nearer the root first.
     pub(crate) binds: Vec<Bind>,
     /// Small files, by path relative to the root.
     pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
+    /// Small files of the host that are copied, by path.
+    pub(crate) copies: Vec<PathBuf>,
     /// Symbolic links, by path relative to the root.
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
     /// Where writing is allowed, absolute.
@@ -80,7 +83,7 @@ pub(crate) struct View {
 }
 
 /// One piece of the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Bind {
     /// Where it is on the host.
     pub(crate) source: PathBuf,
@@ -93,7 +96,7 @@ pub(crate) struct Bind {
 }
 
 /// What may be done to a piece of the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Access {
     /// Read and executed. Its owner is shown as nobody.
     ReadOnly,
@@ -211,10 +214,9 @@ impl View {
                         let _ = self.bind_at(&real, &path, Access::ReadOnly);
                     }
                 }
-                Err(_) => match small_file(&path) {
-                    Some(content) => self.files.push((relative(&path), content)),
-                    None => self.bind_if_there(&path),
-                },
+                // To copy what is small costs less than to mount it and to take the mount away.
+                Err(_) if is_small_file(&path) => self.copies.push(path),
+                Err(_) => self.bind_if_there(&path),
             }
         }
         self.links.push(("etc/mtab".into(), "/proc/self/mounts".into()));
@@ -318,12 +320,16 @@ fn plain(path: &Path) -> Result<&Path, ViewError> {
     }
 }
 
-fn relative(path: &Path) -> PathBuf {
+pub(crate) fn relative(path: &Path) -> PathBuf {
     path.strip_prefix("/").unwrap_or(path).to_owned()
 }
 
-/// What a file holds, if that is little: to copy it costs less than to mount it and to take the mount away.
-fn small_file(path: &Path) -> Option<Vec<u8>> {
+fn is_small_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_file() && found.len() <= COPIED_BYTES_MAX)
+}
+
+/// What one of [`View::copies`] holds; nothing where this process may not read it.
+pub(crate) fn copied(path: &Path) -> Option<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).ok()?;
     let found = rustix::fs::fstat(&file).ok()?;

@@ -176,9 +176,8 @@ pub fn serve() -> u8 {
         // Nobody waits for it any more.
         return NOT_BEGUN;
     }
-    match sandbox.run(&order.command, Some(&line)) {
+    match sandbox.run_last(&order.command, Some(&line)) {
         Ok(outcome) => {
-            drop(sandbox);
             if let End::Limit(limit) = outcome.end {
                 complain(&format!("ended: the limit on {limit} was reached"));
             }

@@ -8,7 +8,7 @@ pub mod scope;
 use crate::policy::Verdict;
 
 /// Most people that a policy can ask to agree.
-pub const APPROVERS_MAX: u8 = 5;
+pub const PEOPLE_MAX: u8 = 5;
 
 /// What an approver is asked about, fixed when the question is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! A folder with one bad policy loads nothing at all; nothing here decides.
 
 use super::schema;
-use crate::approval::APPROVERS_MAX;
+use crate::approval::PEOPLE_MAX;
 use crate::tool::{Inventory, Tool, ToolName};
 use cedar_policy::{
     ActionConstraint, Authorizer, Effect, Entities, Entity, EntityUid, PolicyId, PolicySet, Schema,
@@ -214,8 +214,8 @@ fn approvers(policy: &cedar_policy::Policy) -> Result<u8, String> {
         );
     }
     match text.parse::<u8>() {
-        Ok(count) if (1..=APPROVERS_MAX).contains(&count) => Ok(count),
-        _ => Err(format!("`@approvers(\"{text}\")` is no number of people from 1 to {APPROVERS_MAX}")),
+        Ok(count) if (1..=PEOPLE_MAX).contains(&count) => Ok(count),
+        _ => Err(format!("`@approvers(\"{text}\")` is no number of people from 1 to {PEOPLE_MAX}")),
     }
 }
 

@@ -6,6 +6,7 @@ use rustix::fs::Access;
 use rustix::process::Pid;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -32,6 +33,17 @@ pub(crate) struct Cgroup {
 struct Place {
     folder: PathBuf,
     kind: Kind,
+}
+
+impl Place {
+    /// In version 1 a process may move one thread. While it moves none but its own, nobody has to wait until all others that
+    /// might be forking have been told, which can take as long as a grace period of the kernel.
+    fn has_door(&self) -> bool {
+        match self.kind {
+            Kind::Unified => false,
+            Kind::Memory | Kind::Cpu => true,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,16 +155,24 @@ impl Cgroup {
         self.has_cpu
     }
 
-    /// Whether there may be anything to remove.
-    pub(crate) fn is_planned(&self) -> bool {
-        !self.places.is_empty()
-    }
-
     /// Puts `pid`, which has started nothing yet, into the groups.
     pub(crate) fn enter(&self, pid: Pid) -> io::Result<()> {
-        let id = pid.as_raw_nonzero().to_string();
-        let made = self.places.iter().filter(|place| place.folder.exists());
-        made.into_iter().try_for_each(|place| fs::write(place.folder.join("cgroup.procs"), &id))
+        self.made().try_for_each(|place| put(place, pid))
+    }
+
+    /// Puts `pid` into the groups that have no door.
+    pub(crate) fn enter_without_door(&self, pid: Pid) -> io::Result<()> {
+        self.made().filter(|place| !place.has_door()).try_for_each(|place| put(place, pid))
+    }
+
+    /// Opens the doors of those groups that have one, for a process with one thread to [`go_through`].
+    pub(crate) fn doors(&self) -> io::Result<Vec<OwnedFd>> {
+        let open = |place: &Place| fs::OpenOptions::new().write(true).open(place.folder.join("tasks"));
+        self.made().filter(|place| place.has_door()).map(|place| open(place).map(OwnedFd::from)).collect()
+    }
+
+    fn made(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().filter(|place| place.folder.exists())
     }
 
     /// Whether the kernel ended something here for want of memory.
@@ -181,6 +201,16 @@ impl Cgroup {
             }
         }
     }
+}
+
+/// Goes through a door that [`Cgroup::doors`] opened.
+pub(crate) fn go_through(door: &OwnedFd) -> io::Result<()> {
+    rustix::io::write(door, b"0")?;
+    Ok(())
+}
+
+fn put(place: &Place, pid: Pid) -> io::Result<()> {
+    fs::write(place.folder.join("cgroup.procs"), pid.as_raw_nonzero().to_string())
 }
 
 fn enables_memory(parent: &Path) -> bool {

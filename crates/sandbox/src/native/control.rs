@@ -3,6 +3,8 @@
 
 use crate::layer::{Layers, Unenforceable};
 use crate::profile::{Command, End, Limit};
+use crate::protect::Guard;
+use crate::view::View;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
@@ -18,15 +20,30 @@ use std::path::PathBuf;
 /// Longest message, in bytes: a command line as long as the kernel takes, escaped.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Most descriptors beside one message.
-const DESCRIPTORS_MAX: usize = 4;
+pub(super) const DESCRIPTORS_MAX: usize = 64;
 
 /// From outside to inside.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// Users are mapped; begin.
     Begin,
+    /// What was made outside in the meantime. Descriptors come with this and the following messages: those of pieces, of an
+    /// overlay's folder, of the doors of control groups. Then come the `contents` of the view's files, which are so long.
+    Build {
+        view: View,
+        contents: Vec<usize>,
+        guards: Vec<Guard>,
+        layers: Layers,
+        memory_watched: bool,
+        pieces: Option<usize>,
+        overlay: bool,
+        doors: usize,
+    },
+    /// More descriptors.
+    Pieces,
     /// Run this; standard input, output and error come with it, unless it gets a terminal for those named.
-    Execute { command: Command, terminal: [bool; 3] },
+    /// If it is the `last`, its end is the sandbox's.
+    Execute { command: Command, terminal: [bool; 3], last: bool },
     /// End everything that a program left.
     Clear,
     /// Send this signal to what runs.
@@ -48,8 +65,8 @@ pub(crate) enum Report {
     NotStarted(i32),
     /// A limit was reached.
     Reached(Limit),
-    /// The program ended like this, and where it said it was.
-    Ended { end: End, place: Option<PathBuf> },
+    /// The program ended like this, where it said it was, and whether nothing that it started is left.
+    Ended { end: End, place: Option<PathBuf>, alone: bool },
 }
 
 /// One end.
@@ -74,13 +91,27 @@ impl Control {
         if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
             return Err(io::Error::other("too many descriptors for one message"));
         }
-        // The descriptors travel with the length, which is never split: it is far smaller than any socket's buffer.
-        let sent =
-            rustix::net::sendmsg(&self.0, &[IoSlice::new(&length)], &mut ancillary, SendFlags::NOSIGNAL)?;
-        if sent != length.len() {
-            return Err(io::Error::other("a message was cut short"));
+        // One call, so that who waits for it is woken once. The descriptors travel with the length, which is never split: it is
+        // far smaller than any socket's buffer.
+        let parts = [IoSlice::new(&length), IoSlice::new(&body)];
+        let sent = rustix::net::sendmsg(&self.0, &parts, &mut ancillary, SendFlags::NOSIGNAL)?;
+        let rest = sent.checked_sub(length.len()).and_then(|sent| body.get(sent..));
+        (&self.0).write_all(rest.ok_or_else(|| io::Error::other("a message was cut short"))?)
+    }
+
+    /// Sends bytes as they are, whose number the other side knows.
+    pub(crate) fn send_bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        (&self.0).write_all(bytes)
+    }
+
+    /// Receives so many bytes as they are.
+    pub(crate) fn receive_bytes(&self, length: usize) -> io::Result<Vec<u8>> {
+        if length > MESSAGE_BYTES_MAX {
+            return Err(io::Error::other(format!("{length} bytes; at most {MESSAGE_BYTES_MAX}")));
         }
-        (&self.0).write_all(&body)
+        let mut bytes = vec![0; length];
+        (&self.0).read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// The next message; `None` when the other side is gone.

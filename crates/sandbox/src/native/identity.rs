@@ -1,7 +1,7 @@
 //! Who the program is: one user inside, mapped to one that owns nothing of the host's.
 //! Root outside is never root inside; an ordinary user keeps the rights to its own files that the view shows, and no others.
 
-use super::mounts::Owners;
+use super::mounts::{Owner, Owners};
 use crate::layer::{Layer, Unenforceable};
 use crate::sys;
 use crate::view::{Access, USER_ID, View};
@@ -93,18 +93,21 @@ impl Identity {
             .map(|bind| bind.owner);
         for owner in owned.chain(more) {
             if let Entry::Vacant(place) = owners.entry(owner) {
-                place.insert(self.translation(owner).map_err(wrong)?.into());
+                place.insert(self.translation(owner).map_err(wrong)?);
             }
         }
         Ok(Some(owners))
     }
 
-    /// A user namespace that translates `owner` on disk to the user inside. Only its mapping is used; nothing runs in it.
-    fn translation(self, (user, group): (u32, u32)) -> io::Result<File> {
+    /// A user namespace that translates `owner` on disk to the user inside. Only its mapping is used; nothing runs in it. Whoever
+    /// stands for it is ending already, which takes a while.
+    fn translation(self, (user, group): (u32, u32)) -> io::Result<Owner> {
         let parked = sys::park_in_user_namespace()?;
         write_to(parked.pid, "uid_map", &format!("{user} {} 1", self.user))?;
         write_to(parked.pid, "gid_map", &format!("{group} {} 1", self.group))?;
-        File::open(format!("/proc/{}/ns/user", parked.pid.as_raw_nonzero()))
+        let namespace = File::open(format!("/proc/{}/ns/user", parked.pid.as_raw_nonzero()))?.into();
+        parked.end();
+        Ok(Owner { namespace, _parked: parked })
     }
 }
 

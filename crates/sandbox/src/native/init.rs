@@ -3,9 +3,10 @@
 
 use super::control::{Control, Report, Request};
 use super::identity::Identity;
-use super::mounts::{Plan, Trees};
+use super::mounts::Plan;
+use super::outside::Made;
 use super::spent::Spent;
-use super::{network, privileges};
+use super::{cgroup, network, privileges};
 use crate::layer::{Layer, Layers, Unenforceable};
 use crate::profile::{Command, End, Limit, Limits, Network, Profile};
 use crate::sys::{self, Fork};
@@ -35,17 +36,14 @@ pub(crate) const PLACE: &str = "/run/place";
 /// Longest such folder, in bytes.
 const PLACE_BYTES_MAX: u64 = 4_096;
 
-/// All that the first process needs to know.
-pub(super) struct Setup<'a> {
-    pub(super) profile: &'a Profile,
-    pub(super) identity: Identity,
-    pub(super) plan: Plan<'a>,
-    pub(super) trees: Option<Trees>,
-    pub(super) writable: Vec<PathBuf>,
-    /// Layers that are made outside.
-    pub(super) layers: Layers,
+/// What stands, and what is still to be done about it.
+struct Walled {
+    layers: Layers,
+    sockets: Option<network::Sockets>,
     /// No cgroup bounds memory; it is counted here.
-    pub(super) memory_watched: bool,
+    memory_watched: bool,
+    /// Mounts keep protected names.
+    is_guarded: bool,
 }
 
 enum Failure {
@@ -74,21 +72,19 @@ impl From<io::Error> for Failure {
 }
 
 /// Does all of it, and ends this process.
-pub(super) fn main(setup: Setup<'_>, control: Control) -> ! {
+pub(super) fn main(profile: &Profile, identity: Identity, control: Control) -> ! {
     sys::forget_arguments();
     // A panic's backtrace would be the caller's business; here it ends the sandbox.
-    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| inside(setup, control)));
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| inside(profile, identity, control)));
     sys::exit_now(i32::from(ended.is_err()));
 }
 
-fn inside(setup: Setup<'_>, control: Control) {
-    let limits = setup.profile.limits.clone();
-    let environment = environment(setup.profile);
-    let home = setup.profile.workspace.as_ref().map_or(PathBuf::from(view::HOME), |it| it.path.clone());
-    let memory_watched = setup.memory_watched;
-    let is_guarded = !setup.plan.guards.is_empty();
-    let (layers, sockets) = match wall(setup, &control) {
-        Ok(made) => made,
+fn inside(profile: &Profile, identity: Identity, control: Control) {
+    let limits = profile.limits.clone();
+    let environment = environment(profile);
+    let home = profile.workspace.as_ref().map_or(PathBuf::from(view::HOME), |it| it.path.clone());
+    let Walled { layers, sockets, memory_watched, is_guarded } = match wall(profile, identity, &control) {
+        Ok(walled) => walled,
         Err(failure) => {
             let report = match failure {
                 Failure::Refused(refusal) => Report::Refused(refusal),
@@ -118,6 +114,7 @@ fn inside(setup: Setup<'_>, control: Control) {
         home,
         memory_watched,
         running: None,
+        is_last: false,
         told: false,
         looks: 0,
         guards,
@@ -127,8 +124,7 @@ fn inside(setup: Setup<'_>, control: Control) {
 }
 
 /// Everything between a fresh clone and a closed door, in the order that lets each step still happen.
-fn wall(setup: Setup<'_>, control: &Control) -> Result<(Layers, Option<network::Sockets>), Failure> {
-    let Setup { profile, identity, plan, trees, mut writable, mut layers, memory_watched } = setup;
+fn wall(profile: &Profile, identity: Identity, control: &Control) -> Result<Walled, Failure> {
     match control.receive::<Request>()? {
         Some((Request::Begin, _)) => {}
         _ => return Err(Failure::Alone),
@@ -146,6 +142,12 @@ fn wall(setup: Setup<'_>, control: &Control) -> Result<(Layers, Option<network::
         own => network::raise(own == Network::Captured)
             .map_err(|error| Unenforceable { layer: Layer::Capture, found: error.to_string() })?,
     };
+    let Some(made) = Made::receive(control)? else { return Err(Failure::Alone) };
+    let Made { view, guards, trees, overlay, mut layers, memory_watched, doors } = made;
+    for door in &doors {
+        cgroup::go_through(door)
+            .map_err(|error| Failure::Failed(format!("entering a control group: {error}")))?;
+    }
     match sockets.as_ref().map(|sockets| sockets.mechanism) {
         None => {}
         Some(mechanism @ network::Mechanism::Redirect) => {
@@ -159,6 +161,15 @@ fn wall(setup: Setup<'_>, control: &Control) -> Result<(Layers, Option<network::
             layers.waived.insert(Layer::Capture, found);
         }
     }
+    let plan = Plan {
+        view: &view,
+        guards: &guards,
+        workspace: profile.workspace.as_ref(),
+        overlay,
+        home: &profile.home,
+        hidden: &profile.hidden,
+        limits: &profile.limits,
+    };
     plan.enter(trees)?;
     layers.held.insert(Layer::Root, "own root, cut-loose mounts".to_owned());
     layers.held.insert(Layer::Proc, "subset=pid".to_owned());
@@ -167,6 +178,7 @@ fn wall(setup: Setup<'_>, control: &Control) -> Result<(Layers, Option<network::
     layers
         .held
         .insert(Layer::Privileges, "no capabilities, no_new_privs, own session and keyring".to_owned());
+    let mut writable = view.writable.clone();
     writable.extend(privileges::standing_writable());
     match privileges::lock_paths(&writable) {
         Ok(version) => drop(layers.held.insert(Layer::Landlock, version)),
@@ -179,7 +191,7 @@ fn wall(setup: Setup<'_>, control: &Control) -> Result<(Layers, Option<network::
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let filter = privileges::filter_system_calls(memory_watched)?;
     layers.held.insert(Layer::Seccomp, filter);
-    Ok((layers, sockets))
+    Ok(Walled { layers, sockets, memory_watched, is_guarded: !guards.is_empty() })
 }
 
 /// Closes everything but the control socket; standard streams become `/dev/null`.
@@ -211,6 +223,8 @@ struct Inside {
     home: PathBuf,
     memory_watched: bool,
     running: Option<Pid>,
+    /// Nothing else is started once that has ended.
+    is_last: bool,
     /// The caller knows that the bound on processes was reached.
     told: bool,
     looks: u32,
@@ -278,18 +292,21 @@ impl Inside {
             }
             if died {
                 while sys::next_signal(deaths.as_fd()).is_some() {}
-                self.bury()?;
+                if self.bury()? && self.is_last {
+                    return Ok(());
+                }
             }
             if asked {
                 match self.control.receive::<Request>()? {
                     None => return Ok(()),
-                    Some((Request::Execute { command, terminal }, streams)) => {
+                    Some((Request::Execute { command, terminal, last }, streams)) => {
+                        self.is_last = last;
                         next_look = Instant::now() + Duration::from_millis(look_ms);
                         self.execute(&command, terminal, streams)?;
                     }
                     Some((Request::Clear, _)) => sys::kill_everyone(),
                     Some((Request::Signal(signal), _)) => self.signal(signal),
-                    Some((Request::Begin, _)) => {}
+                    Some((Request::Begin | Request::Build { .. } | Request::Pieces, _)) => {}
                 }
             }
         }
@@ -392,20 +409,31 @@ impl Inside {
         }
     }
 
-    fn bury(&mut self) -> io::Result<()> {
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            if Some(pid) == self.running {
-                // What it started is still there to be counted.
-                self.look()?;
-                self.running = None;
-                let end = match status.terminating_signal() {
-                    Some(signal) => End::Signalled(signal),
-                    None => End::Exited(status.exit_status().unwrap_or(255)),
-                };
-                self.control.send(&Report::Ended { end, place: last_place(PLACE.as_ref()) }, &[])?;
+    /// Says how the program ended. True if it did and nothing that it started is left.
+    fn bury(&mut self) -> io::Result<bool> {
+        let mut ended = None;
+        let alone = loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if Some(pid) == self.running => {
+                    self.running = None;
+                    ended = Some(match status.terminating_signal() {
+                        Some(signal) => End::Signalled(signal),
+                        None => End::Exited(status.exit_status().unwrap_or(255)),
+                    });
+                }
+                Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+                Ok(None) => break false,
+                // Whoever loses its parent in this namespace becomes a child of this process, so without children it is alone.
+                Err(error) => break error == rustix::io::Errno::CHILD,
             }
+        };
+        let Some(end) = ended else { return Ok(false) };
+        if !alone || self.memory_watched {
+            // What it started, or left in memory, is still there to be counted.
+            self.look()?;
         }
-        Ok(())
+        self.control.send(&Report::Ended { end, place: last_place(PLACE.as_ref()), alone }, &[])?;
+        Ok(alone)
     }
 
     /// Counts what no cgroup counts here. What cannot be counted ends the sandbox.
@@ -454,6 +482,11 @@ pub(crate) fn last_place(place: &std::path::Path) -> Option<PathBuf> {
 /// The profile's environment, with the few variables every program expects.
 pub(crate) fn environment(profile: &Profile) -> BTreeMap<String, String> {
     let standing = [
+        // Files have another owner inside than outside. Git compares that with what it wrote down, and would read every file
+        // anew whenever one side has been at work after the other.
+        ("GIT_CONFIG_COUNT", "1"),
+        ("GIT_CONFIG_KEY_0", "core.checkStat"),
+        ("GIT_CONFIG_VALUE_0", "minimal"),
         ("HOME", view::HOME),
         ("LOGNAME", view::USER_NAME),
         ("PATH", view::PATH),

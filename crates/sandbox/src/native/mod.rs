@@ -2,8 +2,8 @@
 //! It says what runs when; each wall is made in a file of its own.
 //!
 //! ```text
-//! caller ──fork──► janitor          waits for the caller's end, then removes what would be left
-//!    └──clone──► first process      builds the wall around itself (init.rs), reports, starts programs
+//! caller ──fork──► janitor          makes the first process, waits for the caller's end, then removes what would be left
+//!    └──────────► first process     builds the wall around itself (init.rs), reports, starts programs
 //!                    └──fork──► program
 //! ```
 
@@ -30,10 +30,8 @@ use crate::protect::{Guards, ProtectError};
 use crate::view::ViewError;
 use control::{Control, Report};
 use identity::Identity;
-use janitor::{Janitor, Litter};
-use mounts::Plan;
+use janitor::Janitor;
 use outside::{CgroupEntry, Outside, Parts};
-use rustix::process::{Pid, Signal, WaitOptions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -80,15 +78,14 @@ impl From<io::Error> for RunError {
 /// A wall that stands, with nothing or one program running behind it. Dropping it ends everything inside.
 #[derive(Debug)]
 pub struct Sandbox {
-    pub(crate) init: Pid,
-    pub(crate) init_fd: OwnedFd,
     pub(crate) control: Control,
     pub(crate) layers: Layers,
     pub(crate) sockets: Option<network::Sockets>,
     /// What is guarded stays reserved for as long as this is held.
     pub(crate) guards: Option<Guards>,
-    pub(crate) litter: Litter,
     pub(crate) janitor: Janitor,
+    /// Nothing runs inside but the first process.
+    pub(crate) is_alone: bool,
     _overlay: Option<OwnedFd>,
     pub(crate) profile: Profile,
     pub(crate) identity: Identity,
@@ -100,26 +97,13 @@ impl Sandbox {
     /// # Errors
     /// What the profile asks for cannot be shown or enforced here; `EBUSY` in a process with other threads.
     pub fn start(profile: &Profile, state: &Path) -> Result<Self, RunError> {
-        let outside = Outside::prepare(profile, state)?;
+        let outside = Outside::plan(profile, state)?;
         let identity = outside.identity;
         outside.stand(
             |init| identity.map(init),
             CgroupEntry::Meanwhile,
-            |parts, control| {
-                let Parts { profile, identity, view, guards, trees, overlay, layers, memory_watched } = parts;
-                let plan = Plan {
-                    view,
-                    guards,
-                    workspace: profile.workspace.as_ref().map(|workspace| workspace.path.as_path()),
-                    overlay,
-                    home: &profile.home,
-                    hidden: &profile.hidden,
-                    limits: &profile.limits,
-                };
-                let writable = view.writable.clone();
-                let setup = init::Setup { profile, identity, plan, trees, writable, layers, memory_watched };
-                init::main(setup, control)
-            },
+            |_| Ok(()),
+            |Parts { profile, identity }, control| init::main(profile, identity, control),
         )
     }
 
@@ -162,18 +146,21 @@ impl Sandbox {
         command: &Command,
         lifeline: Option<&dyn AsFd>,
     ) -> Result<Outcome, RunError> {
-        supervise::run(self, command, standard, lifeline.map(AsFd::as_fd))
+        supervise::run(self, command, standard, lifeline.map(AsFd::as_fd), false)
+    }
+
+    /// Runs `command` as [`run`](Self::run) does, and then takes the sandbox down, which begins as soon as it has ended.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_last(mut self, command: &Command, lifeline: Option<&dyn AsFd>) -> Result<Outcome, RunError> {
+        supervise::run(&mut self, command, Standard::take()?, lifeline.map(AsFd::as_fd), true)
     }
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // The first process of the namespace takes all others with it, and is gone only when they are.
-        let _ = rustix::process::pidfd_send_signal(&self.init_fd, Signal::KILL);
-        while let Err(rustix::io::Errno::INTR) =
-            rustix::process::waitpid(Some(self.init), WaitOptions::empty())
-        {}
-        self.guards = None;
-        self.janitor.dismiss(&self.litter);
+        let (guards, alone) = (&mut self.guards, self.is_alone);
+        self.janitor.dismiss(alone, || *guards = None);
     }
 }

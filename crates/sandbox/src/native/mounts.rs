@@ -2,7 +2,7 @@
 //! It runs in the mount namespace of the new process and changes nothing outside it.
 
 use crate::layer::{Layer, Unenforceable};
-use crate::profile::{Home, Limits};
+use crate::profile::{Home, Limits, Workspace};
 use crate::protect::{Guard, GuardKind};
 use crate::sys::{self, mount_attribute as attribute};
 use crate::view::{self, Access, Bind, View};
@@ -32,7 +32,14 @@ const OVERLAY_SIDES: [&str; 2] = ["tmp/.lower", "tmp/.state"];
 pub(crate) struct Trees(pub(crate) Vec<OwnedFd>);
 
 /// Whom the owners of files are shown as: a user namespace per owner, or nothing where ids are not shifted.
-pub(crate) type Owners = HashMap<(u32, u32), OwnedFd>;
+pub(crate) type Owners = HashMap<(u32, u32), Owner>;
+
+/// How one owner is shown.
+pub(crate) struct Owner {
+    /// The user namespace that translates.
+    pub(crate) namespace: OwnedFd,
+    pub(crate) _parked: sys::Parked,
+}
 
 impl Trees {
     /// Cuts the pieces of `view` loose. With `owners` (as root), each writable piece is shown as owned by the user inside.
@@ -54,7 +61,10 @@ fn cut(bind: &Bind, owners: Option<&Owners>) -> Result<OwnedFd, Unenforceable> {
         Access::Device => (attribute::READ_ONLY | attribute::NO_EXEC, false),
     };
     attributes |= attribute::NO_SUID;
-    let owner = owners.filter(|_| owned).and_then(|owners| owners.get(&bind.owner)).map(OwnedFd::as_fd);
+    let owner = owners
+        .filter(|_| owned)
+        .and_then(|owners| owners.get(&bind.owner))
+        .map(|owner| owner.namespace.as_fd());
     // As an ordinary user a piece comes with all that is mounted below it, because the kernel will not uncover what was
     // covered; root takes the piece alone.
     sys::set_mount_attributes(tree.as_fd(), attributes, owner, owners.is_none()).map_err(wrong)?;
@@ -89,8 +99,13 @@ pub(crate) fn cut_state(state: &Path, owners: &Owners, owner: (u32, u32)) -> Res
     };
     let tree = clone_tree(state, false).map_err(wrong)?;
     let attributes = attribute::NO_SUID | attribute::NO_DEVICES;
-    sys::set_mount_attributes(tree.as_fd(), attributes, owners.get(&owner).map(OwnedFd::as_fd), false)
-        .map_err(wrong)?;
+    sys::set_mount_attributes(
+        tree.as_fd(),
+        attributes,
+        owners.get(&owner).map(|owner| owner.namespace.as_fd()),
+        false,
+    )
+    .map_err(wrong)?;
     Ok(tree)
 }
 
@@ -98,9 +113,9 @@ pub(crate) fn cut_state(state: &Path, owners: &Owners, owner: (u32, u32)) -> Res
 pub(crate) struct Plan<'a> {
     pub(crate) view: &'a View,
     pub(crate) guards: &'a [Guard],
-    pub(crate) workspace: Option<&'a Path>,
+    pub(crate) workspace: Option<&'a Workspace>,
     /// The folder with `upper` and `work` of an overlay, cut loose where ids are shifted.
-    pub(crate) overlay: Option<(&'a Path, Option<OwnedFd>)>,
+    pub(crate) overlay: Option<OwnedFd>,
     pub(crate) home: &'a Home,
     pub(crate) hidden: &'a [PathBuf],
     pub(crate) limits: &'a Limits,
@@ -119,19 +134,25 @@ impl Plan<'_> {
             Some(trees) => trees,
             None => Trees::cut(self.view, None).map_err(Step::Refused)?,
         };
-        let overlay_state = match self.overlay.take() {
-            Some((_, Some(tree))) => Some(tree),
-            Some((state, None)) => Some(clone_tree(state, false).map_err(at("opening the overlay"))?),
-            None => None,
+        let overlay_state = match (self.overlay.take(), self.workspace.and_then(Workspace::overlay)) {
+            (Some(tree), _) => Some(tree),
+            (None, Some(state)) => Some(clone_tree(state, false).map_err(at("opening the overlay"))?),
+            (None, None) => None,
         };
         let root = memory(ROOT_BYTES_MAX, ROOT_ENTRIES_MAX, "0755").map_err(at("the root"))?;
         // Upon the old root, which stays this process's root until the pivot.
         attach(root.as_fd(), Path::new("/")).map_err(at("attaching the root"))?;
         rustix::process::fchdir(&root).map_err(at("entering the root"))?;
 
-        for (path, content) in &self.view.files {
+        let write = |path: &Path, content: &[u8]| {
             make_folder(path.parent().unwrap_or(Path::new("")))?;
-            std::fs::write(path, content).map_err(at_path(path))?;
+            std::fs::write(path, content).map_err(at_path(path))
+        };
+        for path in &self.view.copies {
+            view::copied(path).map_or(Ok(()), |content| write(&view::relative(path), &content))?;
+        }
+        for (path, content) in &self.view.files {
+            write(path, content)?;
         }
         for (path, leads_to) in &self.view.links {
             make_folder(path.parent().unwrap_or(Path::new("")))?;
@@ -153,8 +174,8 @@ impl Plan<'_> {
         terminals()?;
         processes().map_err(|step| step.of(Layer::Proc))?;
         hide(self.hidden)?;
-        if let Some(workspace) = self.workspace {
-            guard(workspace.strip_prefix("/").unwrap_or(workspace), self.guards)
+        if let Some(Workspace { path, .. }) = self.workspace {
+            guard(path.strip_prefix("/").unwrap_or(path), self.guards)
                 .map_err(|step| step.of(Layer::Protection))?;
         }
         bound_kernel_objects();

@@ -41,6 +41,7 @@ pub(super) fn run(
     command: &Command,
     standard: Standard,
     lifeline: Option<BorrowedFd<'_>>,
+    last: bool,
 ) -> Result<Outcome, RunError> {
     let limits = sandbox.profile.limits.clone();
     let begun = Instant::now();
@@ -48,30 +49,39 @@ pub(super) fn run(
     signals.push(libc::SIGWINCH);
     let signals = sys::signals_as_descriptor(&signals)?;
     let streams = Streams::choose(standard, limits.output_bytes, sandbox.identity.nobody())?;
-    let request = Request::Execute { command: command.clone(), terminal: streams.terminal };
+    let request = Request::Execute { command: command.clone(), terminal: streams.terminal, last };
+    sandbox.is_alone = false;
     sandbox.control.send(&request, &streams.given.each_ref().map(AsFd::as_fd))?;
     let shown = match sandbox.control.receive::<Report>()? {
         Some((Report::Started, descriptors)) => descriptors.into_iter().next(),
         Some((Report::NotStarted(number), _)) => {
+            sandbox.is_alone = true;
             let error = io::Error::from_raw_os_error(number);
             return Err(RunError::NotStarted { program: command.program.clone(), error });
         }
         other => return Err(RunError::Failed(format!("{other:?} instead of a start"))),
     };
     let flow = streams.flow(shown)?;
-    let mut watch =
-        Watch { disks: Disk::all(sandbox, &limits), limits, begun, reached: BTreeSet::new(), place: None };
+    let mut watch = Watch {
+        disks: Disk::all(sandbox, &limits),
+        limits,
+        begun,
+        reached: BTreeSet::new(),
+        place: None,
+        alone: false,
+    };
     let end = watch.until_end(sandbox, &flow, signals.as_fd(), lifeline)?;
     let ended_here = matches!(end, End::Limit(_));
+    sandbox.is_alone = watch.alone;
     // Nothing that the program started outlives it.
-    let cleared = sandbox.control.send(&Request::Clear, &[]);
+    let cleared = if watch.alone { Ok(()) } else { sandbox.control.send(&Request::Clear, &[]) };
     if ended_here || cleared.is_err() {
         flow.abandon();
     } else {
         // What was written last is still on its way.
         flow.drain();
     }
-    if sandbox.litter.cgroup.ran_out_of_memory() {
+    if sandbox.janitor.cgroup().ran_out_of_memory() {
         watch.reached.insert(Limit::Memory);
     }
     let end = match end {
@@ -89,6 +99,8 @@ struct Watch {
     disks: Vec<Disk>,
     reached: BTreeSet<Limit>,
     place: Option<PathBuf>,
+    /// Nothing that the program started is left.
+    alone: bool,
 }
 
 impl Watch {
@@ -118,8 +130,8 @@ impl Watch {
             }
             if told {
                 match sandbox.control.receive::<Report>()? {
-                    Some((Report::Ended { end, place }, _)) => {
-                        self.place = place;
+                    Some((Report::Ended { end, place, alone }, _)) => {
+                        (self.place, self.alone) = (place, alone);
                         return Ok(end);
                     }
                     Some((Report::Reached(limit), _)) => drop(self.reached.insert(limit)),

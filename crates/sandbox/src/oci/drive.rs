@@ -79,7 +79,7 @@ impl<'a> Drive<'a> {
     }
 
     pub(super) fn serve(&mut self) -> io::Result<()> {
-        let look_ms = if self.setup.memory_watched { MEMORY_LOOK_MS } else { PROCESSES_LOOK_MS };
+        let look_ms = if self.setup.made.memory_watched { MEMORY_LOOK_MS } else { PROCESSES_LOOK_MS };
         loop {
             let wait = Timespec { tv_sec: look_ms / 1_000, tv_nsec: look_ms % 1_000 * 1_000_000 };
             let mut ready =
@@ -100,12 +100,12 @@ impl<'a> Drive<'a> {
             if asked {
                 match self.control.receive::<Request>()? {
                     None => return Ok(()),
-                    Some((Request::Execute { command, terminal }, streams)) => {
+                    Some((Request::Execute { command, terminal, last: _ }, streams)) => {
                         self.execute(&command, terminal, streams)?;
                     }
                     Some((Request::Clear, _)) => sys::kill_everyone(),
                     Some((Request::Signal(signal), _)) => self.signal(signal),
-                    Some((Request::Begin, _)) => {}
+                    Some((Request::Begin | Request::Build { .. } | Request::Pieces, _)) => {}
                 }
             }
         }
@@ -184,7 +184,7 @@ impl<'a> Drive<'a> {
 
     /// Whether the folder that the command starts in is there. A runtime would make it, and so change a workspace.
     fn has_folder(&self, command: &Command) -> bool {
-        let (view, profile) = (self.setup.view, self.setup.profile);
+        let (view, profile) = (&self.setup.made.view, self.setup.profile);
         let cwd = config::cwd(profile, command);
         if let Some((place, _)) = config::place_of(view, cwd) {
             return place.is_dir();
@@ -209,11 +209,11 @@ impl<'a> Drive<'a> {
             let most = resource(name).and_then(|resource| rustix::process::getrlimit(resource).maximum);
             (name, most.map_or(bound, |most| most.min(bound)))
         });
-        let seccomp = seccomp::Rules::builtin().oci(self.setup.memory_watched);
+        let seccomp = seccomp::Rules::builtin().oci(self.setup.made.memory_watched);
         let facts = Facts {
             profile: self.setup.profile,
-            view: self.setup.view,
-            guards: self.setup.guards,
+            view: &self.setup.made.view,
+            guards: &self.setup.made.guards,
             environment: &self.environment,
             command,
             terminal,
@@ -315,7 +315,7 @@ impl<'a> Drive<'a> {
                     None => End::Exited(status.exit_status().unwrap_or(255)),
                 };
                 let place = init::last_place(&Path::new(SCRATCH).join(init::PLACE.trim_start_matches('/')));
-                self.control.send(&Report::Ended { end, place }, &[])?;
+                self.control.send(&Report::Ended { end, place, alone: false }, &[])?;
             }
         }
         Ok(())
@@ -325,7 +325,7 @@ impl<'a> Drive<'a> {
     fn look(&mut self) -> io::Result<()> {
         let limits = &self.setup.profile.limits;
         let spent = Spent::now()?;
-        if self.setup.memory_watched && spent.resident_bytes > limits.memory_bytes {
+        if self.setup.made.memory_watched && spent.resident_bytes > limits.memory_bytes {
             // Pages shared between processes were counted once for each; count them properly before ending anything.
             if Spent::exact_bytes()? > limits.memory_bytes {
                 self.control.send(&Report::Reached(Limit::Memory), &[])?;

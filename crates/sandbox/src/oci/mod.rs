@@ -40,7 +40,7 @@ pub fn run(
     command: &Command,
     state: &Path,
 ) -> Result<Outcome, RunError> {
-    start(runtime, profile, state)?.run(command, None)
+    start(runtime, profile, state)?.run_last(command, None)
 }
 
 /// Prepares the wall of `profile`; `runtime` builds its inner half once there is a program to run, anew for each.
@@ -49,18 +49,17 @@ pub fn run(
 /// What the profile asks for cannot be shown or enforced here, or not by this runtime; `EBUSY` in a process with other
 /// threads. Landlock is beyond the OCI specification, so a profile must waive it.
 pub fn start(runtime: &Runtime, profile: &Profile, state: &Path) -> Result<Sandbox, RunError> {
-    let mut outside = Outside::prepare(profile, state)?;
-    name_layers(&mut outside.layers, runtime, profile)?;
+    let outside = Outside::plan(profile, state)?;
     let ids = Ids::choose(outside.identity, runtime)?;
     // Entered before it begins: a group left by the runtime's own processes would be counted wrong.
     outside.stand(
         |init| ids.map(init),
         CgroupEntry::First,
-        |parts, control| {
-            let Parts { profile, identity: _, view, guards, trees, overlay, layers, memory_watched } = parts;
-            let setup =
-                stage::Setup { profile, runtime, ids, view, guards, trees, overlay, layers, memory_watched };
-            stage::main(setup, control)
+        |layers| name_layers(layers, runtime, profile),
+        |Parts { profile, identity: _ }, control| {
+            if let Some(made) = stage::begin(&control) {
+                stage::main(stage::Setup { profile, runtime, ids, made }, control)
+            }
         },
     )
 }

@@ -5,14 +5,14 @@ use super::config::{self, BUNDLE, EMPTY, PROC, ROOT, SCRATCH, STAGE, TREES};
 use super::drive::Drive;
 use super::ids::Ids;
 use super::runtime::Runtime;
-use crate::layer::{Layer, Layers, Unenforceable};
+use crate::layer::{Layer, Unenforceable};
 use crate::native::control::{Control, Report, Request};
 use crate::native::mounts::{self, Trees};
+use crate::native::outside::Made;
 use crate::native::{network, privileges};
-use crate::profile::{Network, Profile};
-use crate::protect::Guard;
+use crate::profile::{Network, Profile, Workspace};
 use crate::sys::{self, mount_attribute as attribute};
-use crate::view::{Access, View};
+use crate::view::{self, Access, View};
 use rustix::fs::{FsWord, Gid, Mode, OFlags, Uid};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags};
 use rustix::process::{DumpableBehavior, Signal};
@@ -38,21 +38,13 @@ pub(super) struct Setup<'a> {
     pub(super) profile: &'a Profile,
     pub(super) runtime: &'a Runtime,
     pub(super) ids: Ids,
-    pub(super) view: &'a View,
-    pub(super) guards: &'a [Guard],
-    /// Cut by root already; an ordinary user cuts them here.
-    pub(super) trees: Option<Trees>,
-    /// The folder with `upper` and `work` of an overlay, cut loose where ids are shifted.
-    pub(super) overlay: Option<(&'a Path, Option<OwnedFd>)>,
-    pub(super) layers: Layers,
-    pub(super) memory_watched: bool,
+    /// Pieces cut by root already; an ordinary user cuts them here.
+    pub(super) made: Made,
 }
 
 enum Failure {
     Refused(Unenforceable),
     Failed(String),
-    /// The caller is gone.
-    Alone,
 }
 
 impl From<Unenforceable> for Failure {
@@ -73,6 +65,14 @@ impl From<rustix::io::Errno> for Failure {
     }
 }
 
+/// Waits until everything is made outside; `None` when the caller is gone.
+pub(super) fn begin(control: &Control) -> Option<Made> {
+    match control.receive::<Request>() {
+        Ok(Some((Request::Begin, _))) => Made::receive(control).ok().flatten(),
+        Ok(_) | Err(_) => None,
+    }
+}
+
 /// Does all of it, and ends this process.
 pub(super) fn main(setup: Setup<'_>, control: Control) -> ! {
     // A panic's backtrace would be the caller's business; here it ends the sandbox.
@@ -81,20 +81,19 @@ pub(super) fn main(setup: Setup<'_>, control: Control) -> ! {
 }
 
 fn inside(mut setup: Setup<'_>, control: Control) {
-    let sockets = match prepare(&mut setup, &control) {
+    let sockets = match prepare(&mut setup) {
         Ok(sockets) => sockets,
         Err(failure) => {
             let report = match failure {
                 Failure::Refused(refusal) => Report::Refused(refusal),
                 Failure::Failed(why) => Report::Failed(why),
-                Failure::Alone => return,
             };
             // Where nobody listens any more, nobody needs to know.
             let _ = control.send(&report, &[]);
             return;
         }
     };
-    if control.send(&Report::Ready(std::mem::take(&mut setup.layers)), &[]).is_err() {
+    if control.send(&Report::Ready(std::mem::take(&mut setup.made.layers)), &[]).is_err() {
         return;
     }
     if let Some(sockets) = sockets
@@ -109,25 +108,22 @@ fn inside(mut setup: Setup<'_>, control: Control) {
 }
 
 /// Everything up to where only the program is missing.
-fn prepare(setup: &mut Setup<'_>, control: &Control) -> Result<Option<network::Sockets>, Failure> {
-    match control.receive::<Request>()? {
-        Some((Request::Begin, _)) => {}
-        _ => return Err(Failure::Alone),
-    }
+fn prepare(setup: &mut Setup<'_>) -> Result<Option<network::Sockets>, Failure> {
     rustix::process::setsid()?;
     privileges::forget_keys()?;
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
     // An ordinary user cuts them as itself: its own files are not the stage's root's.
-    let trees = match setup.trees.take() {
+    let trees = match setup.made.trees.take() {
         Some(trees) => trees,
-        None => Trees::cut(setup.view, None)?,
+        None => Trees::cut(&setup.made.view, None)?,
     };
     let runtime = mounts::clone_tree(setup.runtime.path(), false)
         .map_err(|error| Failure::Failed(format!("{}: {error}", setup.runtime.path().display())))?;
-    let overlay_state = match setup.overlay.take() {
-        Some((_, Some(tree))) => Some(tree),
-        Some((state, None)) => Some(mounts::clone_tree(state, false)?),
-        None => None,
+    let state = setup.profile.workspace.as_ref().and_then(Workspace::overlay);
+    let overlay_state = match (setup.made.overlay.take(), state) {
+        (Some(tree), _) => Some(tree),
+        (None, Some(state)) => Some(mounts::clone_tree(state, false)?),
+        (None, None) => None,
     };
     setup.ids.assume_root()?;
     survive_nobody(DumpableBehavior::Dumpable)?;
@@ -148,7 +144,7 @@ fn prepare(setup: &mut Setup<'_>, control: &Control) -> Result<Option<network::S
     mounts::attach(runtime.as_fd(), Path::new(RUNTIME))?;
     processes(Path::new(PROC), Some("pid")).map_err(refuse(Layer::Proc))?;
     scratch(setup)?;
-    root_files(setup.view)?;
+    root_files(&setup.made.view)?;
     place_trees(setup, trees, overlay_state)?;
     // What this process holds is the caller's; the others inside must not read it.
     survive_nobody(DumpableBehavior::NotDumpable)?;
@@ -170,14 +166,14 @@ fn raise_network(setup: &mut Setup<'_>) -> Result<Option<network::Sockets>, Fail
     match sockets.as_ref().map(|sockets| sockets.mechanism) {
         None => {}
         Some(mechanism @ network::Mechanism::Redirect) => {
-            setup.layers.held.insert(Layer::Capture, mechanism.to_string());
+            setup.made.layers.held.insert(Layer::Capture, mechanism.to_string());
         }
         Some(mechanism @ network::Mechanism::Ports { .. }) => {
             let found = mechanism.to_string();
             if !setup.profile.waived.contains(&Layer::Capture) {
                 return Err(Unenforceable { layer: Layer::Capture, found }.into());
             }
-            setup.layers.waived.insert(Layer::Capture, found);
+            setup.made.layers.waived.insert(Layer::Capture, found);
         }
     }
     Ok(sockets)
@@ -242,10 +238,16 @@ fn scratch(setup: &Setup<'_>) -> Result<(), Failure> {
 fn root_files(view: &View) -> io::Result<()> {
     let root = Path::new(BUNDLE).join(ROOT);
     std::fs::create_dir(&root)?;
-    for (path, content) in &view.files {
+    let write = |path: &Path, content: &[u8]| {
         let place = root.join(path);
         std::fs::create_dir_all(place.parent().unwrap_or(&root))?;
-        std::fs::write(&place, content)?;
+        std::fs::write(&place, content)
+    };
+    for path in &view.copies {
+        view::copied(path).map_or(Ok(()), |content| write(&view::relative(path), &content))?;
+    }
+    for (path, content) in &view.files {
+        write(path, content)?;
     }
     for (path, leads_to) in view.links.iter().filter(|(path, _)| !path.starts_with("dev")) {
         let place = root.join(path);
@@ -262,7 +264,7 @@ fn place_trees(setup: &Setup<'_>, trees: Trees, overlay_state: Option<OwnedFd>) 
         found: format!("{}: {error}", place.display()),
     };
     let mut lower = None;
-    for (number, (piece, tree)) in setup.view.binds.iter().zip(trees.0).enumerate() {
+    for (number, (piece, tree)) in setup.made.view.binds.iter().zip(trees.0).enumerate() {
         if !config::is_shown(piece) {
             continue;
         }

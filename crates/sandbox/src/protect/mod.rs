@@ -10,6 +10,7 @@ mod reserve;
 
 pub(crate) use reserve::{Presence, Reserve};
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -42,7 +43,7 @@ const IF_THERE: [&str; 3] = [".husky", ".githooks", ".gitconfig"];
 const SETTINGS_BYTES_MAX: u64 = 256 * 1024;
 
 /// What is done about one protected name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Guard {
     /// Relative to the workspace.
     pub(crate) path: PathBuf,
@@ -50,7 +51,7 @@ pub(crate) struct Guard {
 }
 
 /// How a name is kept as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum GuardKind {
     /// Stays writable within, but cannot be moved away or replaced.
     Pinned,

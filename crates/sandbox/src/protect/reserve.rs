@@ -74,7 +74,7 @@ impl Reserve {
         let mut spare = self.spare();
         for (path, folder, name) in absent {
             let made = match FILES.iter().find(|(file, _)| *path == Path::new(file)) {
-                Some((_, content)) => put_whole(folder.as_fd(), name, content),
+                Some((_, content)) => self.put_file(folder.as_fd(), name, path, content),
                 None => put_folder(&mut spare, folder.as_fd(), name),
             };
             match made {
@@ -102,10 +102,15 @@ impl Reserve {
         }
         let (Ok(names), Ok(workspace)) = (turn.names(), self.open()) else { return };
         let mut room = STASH_ENTRIES_MAX.saturating_sub(self.spare().len());
-        let left: BTreeSet<PathBuf> = names
+        // What leads to a name comes after it, and files come first. Whoever else guards names here hears of it when one is
+        // removed, not when it is moved away, so the first one that can be is removed.
+        let (files, folders): (Vec<PathBuf>, Vec<PathBuf>) =
+            names.into_iter().rev().partition(|name| FILES.iter().any(|(file, _)| name == Path::new(file)));
+        let mut is_heard = false;
+        let left: BTreeSet<PathBuf> = files
             .into_iter()
-            .rev()
-            .filter(|name| !self.put_back(workspace.as_fd(), name, &mut room))
+            .chain(folders)
+            .filter(|name| !self.put_back(workspace.as_fd(), name, &mut room, &mut is_heard))
             .collect();
         let _ = turn.write(&left);
     }
@@ -137,21 +142,58 @@ impl Reserve {
     /// Folders to use again.
     fn spare(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(&self.stash) else { return Vec::new() };
-        entries.flatten().map(|entry| entry.path()).take(STASH_ENTRIES_MAX).collect()
+        let is_folder = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|found| found.is_dir());
+        entries.flatten().filter(is_folder).map(|entry| entry.path()).take(STASH_ENTRIES_MAX).collect()
+    }
+
+    /// Puts a file with all of `content` there: another name for one that is kept, which costs a tenth of making and removing
+    /// it, unless somebody else has it now.
+    fn put_file(
+        &self,
+        folder: BorrowedFd<'_>,
+        name: &OsStr,
+        path: &Path,
+        content: &[u8],
+    ) -> rustix::io::Result<()> {
+        let (here, kept) = (rustix::fs::CWD, self.place_of_file(path));
+        let make = || put_whole(here, kept.as_os_str(), content);
+        let is_kept = is_whole(&kept, content)
+            || make().is_ok()
+            || (std::fs::create_dir(&self.stash).is_ok() && make().is_ok());
+        if is_kept {
+            // Fails where it lies on another file system.
+            let linked = rustix::fs::linkat(here, &kept, folder, name, AtFlags::empty());
+            if matches!(linked, Ok(()) | Err(rustix::io::Errno::EXIST)) {
+                return linked;
+            }
+        }
+        put_whole(folder, name, content)
+    }
+
+    /// Where one of [`FILES`] is kept for the next time; one each.
+    fn place_of_file(&self, path: &Path) -> PathBuf {
+        self.stash.join(format!("file %{}", flat(path)))
     }
 
     /// Takes back what was reserved, if it still is what it was: an empty folder, or one of [`FILES`] as it was made.
-    /// True when nothing of ours is left there. `room` is how many folders more may be kept.
-    fn put_back(&self, workspace: BorrowedFd<'_>, path: &Path, room: &mut usize) -> bool {
+    /// True when nothing of ours is left there. `room` is how many folders more may be kept, once it `is_heard` that names
+    /// are given back.
+    fn put_back(
+        &self,
+        workspace: BorrowedFd<'_>,
+        path: &Path,
+        room: &mut usize,
+        is_heard: &mut bool,
+    ) -> bool {
         let Ok((folder, name)) = self.folder_of(workspace, path) else { return true };
         let Ok(found) = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) else { return true };
         match rustix::fs::FileType::from_raw_mode(found.st_mode) {
             rustix::fs::FileType::Directory => {
-                if *room > 0 && self.stash(folder.as_fd(), name, path) {
+                if *is_heard && *room > 0 && self.stash(folder.as_fd(), name, path) {
                     *room -= 1;
                 } else {
                     // Fails on a folder with something in it: what somebody has put something into is theirs.
-                    let _ = rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR);
+                    *is_heard |= rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR).is_ok();
                 }
                 true
             }
@@ -160,7 +202,14 @@ impl Reserve {
                     FILES.iter().find(|(file, _)| path == Path::new(file)).is_some_and(|(_, content)| {
                         std::fs::read(self.workspace.join(path)).is_ok_and(|now| content.starts_with(&now))
                     });
-                !ours || rustix::fs::unlinkat(&folder, name, AtFlags::empty()).is_ok()
+                if !ours {
+                    // What somebody has written to is theirs under no other name.
+                    let _ = std::fs::remove_file(self.place_of_file(path));
+                    return true;
+                }
+                let is_removed = rustix::fs::unlinkat(&folder, name, AtFlags::empty()).is_ok();
+                *is_heard |= is_removed;
+                is_removed
             }
             _ => true,
         }
@@ -171,8 +220,7 @@ impl Reserve {
         if !is_empty(folder, name) {
             return false;
         }
-        let place = self.workspace.join(path).to_string_lossy().replace('/', "%");
-        let kept = self.stash.join(place);
+        let kept = self.stash.join(flat(&self.workspace.join(path)));
         let to_stash = || move_new(folder, name, rustix::fs::CWD, kept.as_os_str()).is_ok();
         let stashed = to_stash() || (std::fs::create_dir(&self.stash).is_ok() && to_stash());
         if !stashed {
@@ -182,6 +230,11 @@ impl Reserve {
         is_empty(rustix::fs::CWD, kept.as_os_str())
             || move_new(rustix::fs::CWD, kept.as_os_str(), folder, name).is_err()
     }
+}
+
+/// A path as one name.
+fn flat(path: &Path) -> String {
+    path.to_string_lossy().replace('/', "%")
 }
 
 /// Where a reserved name is.
@@ -297,6 +350,19 @@ impl Turn {
 fn open_lock(path: &Path) -> Result<OwnedFd, ProtectError> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).map_err(|error| ProtectError::new(path, error))
+}
+
+/// Whether this is a file that holds `content` and has no other name.
+fn is_whole(path: &Path, content: &[u8]) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return false };
+    let is_alike = rustix::fs::fstat(&file).is_ok_and(|found| {
+        rustix::fs::FileType::from_raw_mode(found.st_mode) == rustix::fs::FileType::RegularFile
+            && found.st_nlink == 1
+            && u64::try_from(found.st_size).is_ok_and(|length| length == content.len() as u64)
+    });
+    let mut now = vec![0; content.len()];
+    is_alike && std::fs::File::from(file).read_exact(&mut now).is_ok() && now == content
 }
 
 /// Whether this is a folder with nothing in it.

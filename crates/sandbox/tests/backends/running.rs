@@ -46,6 +46,9 @@ pub(crate) fn cases() -> Vec<Case> {
                 let mut found: Vec<&str> = ran.output.lines().collect();
                 found.sort_unstable();
                 let wanted = [
+                    "GIT_CONFIG_COUNT=1",
+                    "GIT_CONFIG_KEY_0=core.checkStat",
+                    "GIT_CONFIG_VALUE_0=minimal",
                     "GIVEN=a=b c",
                     "HOME=/home/agent",
                     "LOGNAME=agent",
