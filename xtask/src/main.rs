@@ -17,7 +17,7 @@ cargo xtask tidy                    the rules of the house, file by file
 cargo xtask licences                every dependency's licence is one of the allowed
 cargo xtask fuzz [--seconds N] [--runs N] [TARGET...]
                                     build the fuzz targets once, run each for N seconds (default 8)
-cargo xtask bench NAME|all [--json] measure: decision, flow, journal, mcp, hook, sandbox, egress, idle, agentdojo
+cargo xtask bench NAME|all [--json] measure: decision, flow, filter, journal, mcp, hook, sandbox, egress, idle, agentdojo
                                     agentdojo takes [--suites A,B] [--reference HARNESS] [--detail FILE] too
 ";
 

@@ -169,6 +169,30 @@ fn everything_a_server_says_is_searched_and_not_only_its_results() {
 }
 
 #[test]
+fn what_is_personal_is_taken_out_and_kept_in_by_tool_and_direction() {
+    let project = project();
+    let filter = "[filter]\npersonal = [\"email\"]\nrestore = [\"desk/note.to\"]\n[filter.of.\"desk/read\"]\npersonal = []\n\
+                  [filter.of.\"desk/note\"]\nsent = [\"email\"]\n";
+    configure(&project, filter);
+    let gate = Gate::start(&project);
+    let mut client = Client::connect_to(&project, &["desk"]);
+
+    assert!(words(&client.call("read", json!({}))).contains(EMAIL), "off for this tool");
+    let sent = words(&client.call("send", json!({ "to": EMAIL })));
+    assert!(
+        !sent.contains(EMAIL) && sent.contains("BW-email-"),
+        "it may be sent there, and is taken out of the answer: {sent}"
+    );
+    let email = handle(&sent, "email").to_owned();
+    let denied = client.call("note", json!({ "text": format!("write to {EMAIL}") })).to_string();
+    assert!(denied.contains("argument `text` says personal data (email)"), "{denied}");
+    let noted = client.call("note", json!({ "to": email })).to_string();
+    assert!(!noted.contains("personal data"), "its handle may go where it is put back: {noted}");
+    drop(client);
+    drop(gate);
+}
+
+#[test]
 fn the_filter_does_what_its_settings_say() {
     let project = project();
     for (filter, hidden, shown) in [
@@ -191,7 +215,11 @@ fn the_filter_does_what_its_settings_say() {
         drop(gate);
     }
     for (filter, why) in [
-        ("[filter]\npersonal = [\"shoe-size\"]\n", "`shoe-size` is no kind of personal data"),
+        ("[filter]\npersonal = [\"shoe-size\"]\n", "`shoe-size` in `personal` is no kind of personal data"),
+        (
+            "[filter.of.dusk]\npersonal = [\"all\"]\n",
+            "`dusk` is no SERVER or SERVER/TOOL; the servers are desk",
+        ),
         ("[filter]\nrestore = [\"desk\"]\n", "is not SERVER/TOOL.ARGUMENT"),
         ("[filter]\nrestore = [\"claude/Write.content\"]\n", "`claude` is no server"),
         ("[[filter.rule]]\nname = \"x\"\npattern = 'a'\nmatches = [\"b\"]\nnear_misses = [\"c\"]\n", "rule"),

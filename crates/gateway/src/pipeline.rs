@@ -142,6 +142,9 @@ pub async fn admit(
     if let Some(why) = betrayed.or_else(|| gate.secrets.misplaced(&raw.name, &raw.arguments)) {
         return Err(entry.denied(gate, session, None, why).await);
     }
+    if let Some(why) = gate.screen.unsendable(session.hidden(), &raw.name, &raw.arguments) {
+        return Err(entry.denied(gate, session, None, why).await);
+    }
     raw.arguments = match gate.screen.meant(session.hidden(), &raw.name, raw.arguments) {
         Ok(meant) => meant,
         Err(why) => return Err(entry.denied(gate, session, None, why).await),

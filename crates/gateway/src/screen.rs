@@ -12,7 +12,9 @@ use judge::filter::across::{Cut, Ends, across};
 use judge::filter::again::Again;
 use judge::filter::handle::{HandleInWrite, Handles, Held, SessionKey, Unrestored};
 use judge::filter::known::{self, Known, Replace};
-use judge::filter::{Class, Filter, Finding, RESULT_BYTES_MAX, Redacted, Settings, Stream, Withheld, screen};
+use judge::filter::{
+    Class, Filter, Finding, Personal, RESULT_BYTES_MAX, Redacted, Settings, Stream, Withheld, screen,
+};
 use judge::label::Labeled;
 use judge::request::tree::Tree;
 use judge::tool::ToolName;
@@ -28,7 +30,7 @@ pub struct Hidden {
     key: SessionKey,
     handles: Mutex<Handles>,
     /// What was taken out once, to be found again; of which generation of the handles.
-    again: Mutex<(u64, Option<(Again, Filter)>)>,
+    again: Mutex<(u64, Option<TakenOut>)>,
     /// Where its last results ended, for values that are cut up.
     ends: Mutex<Ends>,
 }
@@ -45,19 +47,35 @@ impl Hidden {
     }
 }
 
+/// What was taken out once, and the filters that know it, by what of persons they look for.
+#[derive(Clone)]
+struct TakenOut {
+    again: Again,
+    known: Known,
+    filters: Vec<(Personal, Filter)>,
+}
+
 impl Hidden {
-    /// What was taken out once, and a filter that knows it; nothing when nothing was.
-    fn again(&self, settings: &Settings) -> Option<(Again, Filter)> {
+    /// What was taken out once, and a filter that knows it and looks for `personal`; nothing when nothing was.
+    fn again(&self, settings: &Settings, personal: Personal) -> Option<(Again, Filter)> {
         let mut again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
         let handles = self.handles();
         if again.0 != handles.generation() {
             // A set that cannot be compiled leaves the exact search, and the detectors.
             let known = |again: &Again| again.known().map_err(|error| tracing::warn!("{error}")).ok();
             let found = Again::of(&handles);
-            let filter = found.as_ref().and_then(known).map(|known| Filter::compile(settings, known));
-            *again = (handles.generation(), found.zip(filter));
+            let known = found.as_ref().and_then(known);
+            let taken = found.zip(known).map(|(again, known)| TakenOut { again, known, filters: Vec::new() });
+            *again = (handles.generation(), taken);
         }
-        again.1.clone()
+        let taken = again.1.as_mut()?;
+        let held = taken.filters.iter().find(|(of, _)| *of == personal).map(|(_, filter)| filter.clone());
+        let filter = held.unwrap_or_else(|| {
+            let filter = Filter::compile(&Settings { personal, ..settings.clone() }, taken.known.clone());
+            taken.filters.push((personal, filter.clone()));
+            filter
+        });
+        Some((taken.again.clone(), filter))
     }
 
     /// `text` without the parts of guarded values that are cut up in it.
@@ -130,8 +148,14 @@ impl Flow {
 
 /// The filter of one gate.
 pub struct Screen {
-    filter: Filter,
     settings: Settings,
+    /// By what of persons is looked for: everywhere, at each place that has its own, and in words that are of no place.
+    filters: Vec<(Personal, Filter)>,
+    kinds: Configured,
+    /// What of persons is looked for in words that are of no place: whatever is at any.
+    of_no_place: Personal,
+    /// What looks for what may not be sent, likewise.
+    outward: Vec<(Personal, Filter)>,
     restore: Vec<Argument>,
 }
 
@@ -140,12 +164,60 @@ impl Screen {
     ///
     /// # Errors
     /// What they say wrong, in words.
-    pub fn open(settings: &Configured) -> Result<Self, String> {
+    pub fn open(kinds: &Configured) -> Result<Self, String> {
         // Values of secrets are taken out where they arrive, before anything reads them.
         let known = Known::compile(&[]).map_err(|error| error.to_string())?;
-        let restore = settings.restore.clone();
-        let settings = settings.settings()?;
-        Ok(Self { filter: Filter::compile(&settings, known), settings, restore })
+        let restore = kinds.restore.clone();
+        let settings = kinds.settings()?;
+        let places = kinds.of.keys().map(String::as_str).chain([""]);
+        let places = places.map(|place| kinds.kinds_of(place)).collect::<Result<Vec<_>, _>>()?;
+        let of_no_place = places.iter().fold(Personal::NONE, |all, kinds| all.and(kinds.returned));
+        let outward = Settings { secrets: false, rules: Vec::new(), ..settings.clone() };
+        let compiled = |settings: &Settings, personal: Vec<Personal>| {
+            let mut filters: Vec<(Personal, Filter)> = Vec::new();
+            for personal in personal {
+                if filters.iter().all(|(held, _)| *held != personal) {
+                    let settings = Settings { personal, ..settings.clone() };
+                    filters.push((personal, Filter::compile(&settings, known.clone())));
+                }
+            }
+            filters
+        };
+        let returned = places.iter().map(|kinds| kinds.returned).chain([of_no_place]).collect();
+        Ok(Self {
+            filters: compiled(&settings, returned),
+            outward: compiled(&outward, places.iter().map(|kinds| kinds.sent).collect()),
+            settings,
+            kinds: kinds.clone(),
+            of_no_place,
+            restore,
+        })
+    }
+
+    /// What of persons is taken out of what comes from `SERVER/TOOL`.
+    fn returned(&self, place: &str) -> Personal {
+        // Every kind was understood when the screen was opened.
+        self.kinds.kinds_of(place).map_or(Personal::ALL, |kinds| kinds.returned)
+    }
+
+    /// Why `arguments` may not be sent to `tool` as they are written, in words; a handle in them says nothing.
+    pub(crate) fn unsendable(&self, hidden: &Hidden, tool: &ToolName, arguments: &Tree) -> Option<String> {
+        let sent = self.kinds.kinds_of(&tool.to_string()).map_or(Personal::ALL, |kinds| kinds.sent);
+        if sent == Personal::NONE {
+            return None;
+        }
+        let (_, filter) = self.outward.iter().find(|(held, _)| *held == sent)?;
+        let Tree::Map(members) = arguments else { return None };
+        members.iter().find_map(|(argument, value)| {
+            let text = value.canonical();
+            let found = filter.redact(text.as_bytes(), &hidden.key).findings;
+            let found = found.into_iter().find(|found| found.class == Class::Personal)?;
+            Some(format!(
+                "argument `{argument}` says personal data ({}), which may not be sent to {tool}; leave it out, or use the handle \
+                 it has where it was read",
+                found.kind
+            ))
+        })
     }
 
     /// `output` without what it must not show, and what that was, in words.
@@ -159,6 +231,7 @@ impl Screen {
         output: Labeled<O>,
     ) -> Result<(Labeled<O>, String), Withheld> {
         let origin = output.source().to_string();
+        let personal = self.returned(&origin);
         let (output, length) = output.peek(|output| output.as_ref().len());
         // Without its values it must not be shown, and whole it was searched for them where it arrived.
         let known =
@@ -166,8 +239,10 @@ impl Screen {
         let mut guarded = None;
         let searched = aside(length, || {
             screen(output, |text| {
-                let Some(cut) = hidden.cut(text, &known) else { return self.searched(hidden, text) };
-                let mut redacted = self.searched(hidden, &cut.text);
+                let Some(cut) = hidden.cut(text, &known) else {
+                    return self.searched(hidden, personal, text);
+                };
+                let mut redacted = self.searched(hidden, personal, &cut.text);
                 // What was cut is a finding, or the result would be passed as it came.
                 redacted.findings.push(cut.finding());
                 guarded = Some(cut.handle);
@@ -180,7 +255,7 @@ impl Screen {
         Ok((searched.result, note))
     }
 
-    /// `text`, which is JSON from `origin`, without values of `secrets` and without what the settings name; nothing when it may
+    /// `text`, which is JSON that `place` (`SERVER/TOOL`) gave from `origin`, without values of `secrets` and without what the settings name; nothing when it may
     /// be shown as it is.
     ///
     /// # Errors
@@ -189,7 +264,7 @@ impl Screen {
         &self,
         secrets: &Secrets,
         hidden: &Hidden,
-        origin: &str,
+        (place, origin): (&str, &str),
         text: &[u8],
     ) -> Result<Option<Cleared>, String> {
         if text.len() > RESULT_BYTES_MAX {
@@ -202,7 +277,7 @@ impl Screen {
             let cut = hidden.cut(searched, &secrets.known()?);
             let named = named.or_else(|| cut.as_ref().map(|cut| cut.handle.to_string()));
             let searched = cut.as_ref().map_or(searched, |cut| &cut.text);
-            let redacted = self.searched(hidden, searched);
+            let redacted = self.searched(hidden, self.returned(place), searched);
             let found = redacted.findings.iter().filter(|found| found.class != Class::Handle);
             let note = with_guarded(noted(found), named.as_deref());
             if note.is_empty() {
@@ -214,15 +289,21 @@ impl Screen {
     }
 
     /// Searches JSON for what was taken out before, however it is written, and for what the settings name.
-    fn searched(&self, hidden: &Hidden, text: &[u8]) -> Redacted {
-        let Some((again, filter)) = hidden.again(&self.settings) else {
-            return self.filter.redact(text, &hidden.key);
+    fn searched(&self, hidden: &Hidden, personal: Personal, text: &[u8]) -> Redacted {
+        let Some((again, filter)) = hidden.again(&self.settings, personal) else {
+            return self.filter(personal).redact(text, &hidden.key);
         };
         let Some((text, kept, findings)) = again.hide(text) else { return filter.redact(text, &hidden.key) };
         let mut redacted = filter.redact(&text, &hidden.key);
         redacted.kept.extend(kept);
         redacted.findings.extend(findings);
         redacted
+    }
+
+    /// The filter that looks for `personal`, one of those that were named.
+    fn filter(&self, personal: Personal) -> &Filter {
+        let held = self.filters.iter().find(|(held, _)| *held == personal).or(self.filters.last());
+        &held.expect("there is one for all places").1
     }
 
     /// Remembers what looks like a handle in JSON from the file `origin`, as it is on disk: there it is text like any other.
@@ -236,8 +317,9 @@ impl Screen {
     /// It cannot be searched, in words; then nothing of it may be shown.
     pub(crate) fn flow(&self, secrets: &Secrets, hidden: &Hidden, origin: &str) -> Result<Flow, String> {
         let known = secrets.known()?;
-        let again = hidden.again(&self.settings);
-        let filter = again.as_ref().map_or(&self.filter, |(_, filter)| filter);
+        let personal = self.returned(origin);
+        let again = hidden.again(&self.settings, personal);
+        let filter = again.as_ref().map_or_else(|| self.filter(personal), |(_, filter)| filter);
         Ok(Flow {
             guarded: (!known.is_empty()).then(|| known.stream(Replace::Handle)),
             stream: filter.stream(&hidden.key),
@@ -285,7 +367,7 @@ impl Screen {
 
     /// Words for the agent and the journal, which may quote what was judged.
     pub(crate) fn said(&self, hidden: &Hidden, words: &str) -> String {
-        String::from_utf8_lossy(&self.searched(hidden, words.as_bytes()).text).into_owned()
+        String::from_utf8_lossy(&self.searched(hidden, self.of_no_place, words.as_bytes()).text).into_owned()
     }
 
     /// `arguments` of a permitted call of `tool` with what was taken out put back where it may be.

@@ -4,6 +4,7 @@
 mod agentdojo;
 mod decision;
 mod egress;
+mod filter;
 pub(super) mod fixture;
 mod flow;
 mod hook;
@@ -19,8 +20,8 @@ use anyhow::bail;
 use serde_json::{Value, json};
 use std::process::Command;
 
-const NAMES: [&str; 9] =
-    ["decision", "flow", "journal", "mcp", "hook", "sandbox", "egress", "idle", "agentdojo"];
+const NAMES: [&str; 10] =
+    ["decision", "flow", "filter", "journal", "mcp", "hook", "sandbox", "egress", "idle", "agentdojo"];
 
 /// Builds the release once, then lets the release build of this program measure.
 pub(super) fn run(arguments: &[&str]) -> anyhow::Result<bool> {
@@ -68,6 +69,7 @@ pub(super) fn inner(arguments: &[&str]) -> anyhow::Result<bool> {
         let measured = match *name {
             "decision" => decision::measure()?,
             "flow" => flow::measure()?,
+            "filter" => filter::measure()?,
             "journal" => journal::measure()?,
             "mcp" => mcp::measure()?,
             "hook" => hook::measure()?,

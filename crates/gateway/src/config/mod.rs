@@ -227,6 +227,7 @@ impl Config {
         if let Some(proxy) = &config.proxy {
             proxy.address().map_err(|why| ConfigError::new(&path, format!("[proxy]: {why}")))?;
         }
+        config.filter.check(config.server.keys()).map_err(|why| ConfigError::new(&path, why))?;
         for (name, server) in &config.server {
             let wrong = |why: &str| ConfigError::new(&path, format!("server `{name}`: {why}"));
             server.reach().map_err(wrong)?;

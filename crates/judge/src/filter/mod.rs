@@ -11,6 +11,7 @@ pub mod known;
 pub mod leak;
 mod personal;
 mod plausible;
+mod reconsider;
 pub mod rule;
 mod stream;
 mod sweep;

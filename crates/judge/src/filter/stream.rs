@@ -6,6 +6,7 @@ use super::finding::{Class, Confidence, Finding};
 use super::handle::{Kept, SessionKey};
 use super::known::{self, Known, Replace};
 use super::personal::Personal;
+use super::reconsider::{Declined, Reconsider};
 use super::rule::Rule;
 use super::sweep::Sweep;
 use super::text::{BEHIND_BYTES, Text};
@@ -17,7 +18,7 @@ pub use super::known::FINDINGS_MAX;
 /// Input read at a time, so that working memory does not grow with a chunk.
 const BLOCK_BYTES: usize = 8192;
 /// How far before its anchor a hit may begin, in bytes.
-const LEAD_BYTES: u64 = 128;
+pub(super) const LEAD_BYTES: u64 = 128;
 /// Most bytes of replaced texts kept by one stream for being turned back.
 pub const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most replaced texts kept by one stream.
@@ -128,6 +129,7 @@ impl Filter {
             rules_from: vec![0; filter.rules.len()],
             pending: Vec::new(),
             sweep: Sweep::default(),
+            reconsider: Reconsider::default(),
             decided: 0,
             shift: (0, 0),
             traced: VecDeque::new(),
@@ -166,6 +168,7 @@ pub struct Stream {
     rules_from: Vec<u64>,
     pending: Vec<Pending>,
     sweep: Sweep,
+    reconsider: Reconsider,
     decided: u64,
     /// A place in the stream between and the same place in the input, from which on they run together.
     shift: (u64, u64),
@@ -209,13 +212,14 @@ impl Stream {
         self.scan_digits(true);
         self.scan_rules(true);
         self.ask(true);
-        self.settle(u64::MAX, out);
+        self.settle(u64::MAX, true, out);
         self.raw_start = self.read();
         self.raw.clear();
         self.state = ANCHORS.start();
         self.digits_from = self.raw_start;
         self.rules_from.fill(self.raw_start);
         self.sweep.clear();
+        self.reconsider.clear();
     }
 
     /// What was found so far, in order; at most [`FINDINGS_MAX`].
@@ -264,7 +268,7 @@ impl Stream {
             .min(asked.unwrap_or(u64::MAX))
             .min(ruled.unwrap_or(u64::MAX))
             .min(self.digits_from.saturating_sub(LEAD_BYTES));
-        self.settle(hold, out);
+        self.settle(hold, false, out);
         let keep = self.decided.saturating_sub(BEHIND_BYTES as u64).max(self.raw_start);
         if keep - self.raw_start > 2 * BLOCK_BYTES as u64 {
             self.raw.drain(..(keep - self.raw_start) as usize);
@@ -360,29 +364,50 @@ impl Stream {
                 }
             }
             hits.truncate(kept);
+            if kept == before {
+                let (from, to) = text.seen();
+                let (from, to) = (self.raw_start + from as u64, self.raw_start + to as u64);
+                let (by, anchor, at) = (call.by, call.anchor, call.at);
+                self.reconsider.declined(Declined { by, anchor, at, from, to });
+            }
             false
         });
         self.pending = pending;
     }
 
-    fn settle(&mut self, hold: u64, out: &mut Vec<u8>) {
+    fn settle(&mut self, hold: u64, ended: bool, out: &mut Vec<u8>) {
         self.sweep.sort();
         while let Some(hit) = self.sweep.next(hold) {
-            if hit.by != HANDLE {
-                self.replace(&hit, out);
-            }
+            self.gone(hit);
         }
         let limit = hold.min(self.read()).min(self.sweep.begins().unwrap_or(u64::MAX));
+        let limit = self.reconsider.ask(&self.raw, self.raw_start, limit, ended, self.filter.least);
+        let (hits, limit) = self.reconsider.found(limit);
+        hits.into_iter().for_each(|hit| self.gone(hit));
+        while let Some(gone) = self.reconsider.next_to_write(limit) {
+            let (hit, handle) = (gone.hit, gone.handle.clone());
+            if let Some(handle) = handle {
+                self.replace(&hit, handle, out);
+            }
+        }
         self.pass(limit, out);
+        self.reconsider.forget(self.decided);
     }
 
-    fn replace(&mut self, hit: &Hit, out: &mut Vec<u8>) {
+    fn gone(&mut self, hit: Hit) {
+        let handle = (hit.by != HANDLE).then(|| {
+            let (from, to) = ((hit.start - self.raw_start) as usize, (hit.end - self.raw_start) as usize);
+            self.key.handle(&self.filter.names[hit.by as usize].0, &self.raw[from..to])
+        });
+        self.reconsider.gone(hit, handle);
+    }
+
+    fn replace(&mut self, hit: &Hit, handle: Box<str>, out: &mut Vec<u8>) {
         self.pass(hit.start, out);
         let (start, end) = (self.in_input(hit.start), self.in_input(hit.end));
         let (from, to) = ((hit.start - self.raw_start) as usize, (hit.end - self.raw_start) as usize);
         let value = &self.raw[from..to];
         let (kind, class) = &self.filter.names[hit.by as usize];
-        let handle = self.key.handle(kind, value);
         out.extend_from_slice(handle.as_bytes());
         let room =
             self.kept_bytes + value.len() <= KEPT_BYTES_MAX && self.kept_handles.len() < KEPT_ENTRIES_MAX;

@@ -195,8 +195,6 @@ fn pieces() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    // The same texts each time: a word that spoke against a finding may be swallowed by a secret before it, once in ten thousand.
-    #![proptest_config(ProptestConfig { cases: 1000, rng_seed: proptest::test_runner::RngSeed::Fixed(5), ..ProptestConfig::default() })]
 
     #[test]
     fn redacting_twice_is_redacting_once(text in pieces()) {
@@ -208,8 +206,6 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn any_chunking_gives_the_same(text in pieces(), cuts in prop::collection::vec(1usize..40, 1..200)) {
         let filter = all();

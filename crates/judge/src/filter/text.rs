@@ -59,6 +59,9 @@ pub(super) struct Text<'a> {
     ceiling: usize,
     ended: bool,
     asked: Cell<bool>,
+    /// What was looked at.
+    low: Cell<usize>,
+    high: Cell<usize>,
 }
 
 impl<'a> Text<'a> {
@@ -71,7 +74,20 @@ impl<'a> Text<'a> {
             ceiling: anchor.saturating_add(AHEAD_BYTES),
             ended,
             asked: Cell::new(false),
+            low: Cell::new(anchor),
+            high: Cell::new(anchor),
         }
+    }
+
+    /// The stretch that was looked at so far.
+    pub(super) fn seen(&self) -> (usize, usize) {
+        (self.low.get(), self.high.get())
+    }
+
+    #[inline]
+    fn sees(&self, from: usize, to: usize) {
+        self.low.set(self.low.get().min(from));
+        self.high.set(self.high.get().max(to));
     }
 
     /// Whether a byte was wanted that has not come yet, so that whatever was concluded may be wrong.
@@ -86,6 +102,7 @@ impl<'a> Text<'a> {
         if place < self.floor || place >= self.ceiling {
             return None;
         }
+        self.sees(place, place + 1);
         let byte = self.bytes.get(place).copied();
         if byte.is_none() && !self.ended {
             self.asked.set(true);
@@ -113,16 +130,19 @@ impl<'a> Text<'a> {
         if end == seen && end < limit && !self.ended {
             self.asked.set(true);
         }
+        self.sees(from, end + 1);
         end
     }
 
     /// The start of the run of `set` that ends before `to`, at most `chars_max` long.
     pub(super) fn run_back(&self, to: usize, set: &Bytes, chars_max: usize) -> usize {
         let limit = to.saturating_sub(chars_max).max(self.floor).min(to);
-        (limit..to.min(self.bytes.len()))
+        let start = (limit..to.min(self.bytes.len()))
             .rev()
             .find(|at| !set.has(self.bytes[*at]))
-            .map_or(limit, |at| at + 1)
+            .map_or(limit, |at| at + 1);
+        self.sees(start.saturating_sub(1), to);
+        start
     }
 
     /// Whether the text at a place is `wanted`.
@@ -146,14 +166,16 @@ impl<'a> Text<'a> {
         if found.is_none() && seen < limit && !self.ended {
             self.asked.set(true);
         }
+        self.sees(from, found.map_or(seen, |at| from + at + wanted.len()));
         found.map(|at| from + at)
     }
 
     /// The bytes of a stretch that has been seen.
     #[inline]
     pub(super) fn slice(&self, start: usize, end: usize) -> &'a [u8] {
-        let end = end.min(self.ceiling).min(self.bytes.len());
-        self.bytes.get(start.max(self.floor)..end).unwrap_or_default()
+        let (start, end) = (start.max(self.floor), end.min(self.ceiling).min(self.bytes.len()));
+        self.sees(start, end);
+        self.bytes.get(start..end).unwrap_or_default()
     }
 
     /// The next bytes, so many or as many as there are.

@@ -160,8 +160,9 @@ impl Hooks {
         if let Some(file) = &file {
             screen.note_found(hidden, file, response.as_bytes());
         }
-        let origin = file.unwrap_or_else(|| tool.to_string());
-        let cleared = match screen.cleared(&self.gate.secrets, hidden, &origin, response.as_bytes()) {
+        let place = tool.to_string();
+        let from = (place.as_str(), file.as_deref().unwrap_or(&place));
+        let cleared = match screen.cleared(&self.gate.secrets, hidden, from, response.as_bytes()) {
             Ok(None) => return None,
             Ok(Some(cleared)) => cleared,
             Err(why) => return Some(Err(why)),
@@ -180,7 +181,7 @@ impl Hooks {
         }
         // The client shows an error as it is, whatever is answered here: the batch it is in is stopped.
         let error = event.body.get("error").map_or("", RawValue::get);
-        if let Some(why) = self.unshowable(followed, event, error) {
+        if let Some(why) = self.unshowable(followed, &event.tool, error) {
             self.alert(followed, "secret-in-error", &why, &event.use_id);
             *locked(&followed.stopped) = Some(why);
         }
@@ -199,7 +200,8 @@ impl Hooks {
         for call in &calls {
             // What a call was given may be what was put back in it; what it returned may not.
             let returned = call.get("tool_response").map(Value::to_string).unwrap_or_default();
-            if let Some(why) = self.unshowable(followed, event, &returned) {
+            let tool = call["tool_name"].as_str().unwrap_or(&event.tool);
+            if let Some(why) = self.unshowable(followed, tool, &returned) {
                 self.alert(
                     followed,
                     "secret-in-result",
@@ -213,10 +215,15 @@ impl Hooks {
     }
 
     /// Why `text`, which is JSON and cannot be replaced any more, must not reach the model.
-    fn unshowable(&self, followed: &Followed, event: &Event, text: &str) -> Option<String> {
-        let origin = format!("{CLAUDE}/{}", event.tool);
+    fn unshowable(&self, followed: &Followed, tool: &str, text: &str) -> Option<String> {
+        // A server's tool is called `mcp__CLIENTS-NAME__SERVER__TOOL` by the client.
+        let mut served = tool.strip_prefix("mcp__").into_iter().flat_map(|name| name.rsplit("__"));
+        let place = match (served.next(), served.next()) {
+            (Some(tool), Some(server)) => format!("{server}/{tool}"),
+            _ => format!("{CLAUDE}/{tool}"),
+        };
         let hidden = followed.session.hidden();
-        match self.gate.screen.cleared(&self.gate.secrets, hidden, &origin, text.as_bytes()) {
+        match self.gate.screen.cleared(&self.gate.secrets, hidden, (&place, &place), text.as_bytes()) {
             Ok(None) => None,
             Ok(Some(cleared)) => Some(format!(
                 "what a call returned cannot be shown, and its client lets nothing be taken out of it (that would be {})",

@@ -12,7 +12,9 @@ impl Downstream {
     /// It may not, in words.
     fn shown(&self, origin: &str, text: &RawValue) -> Result<Option<Box<RawValue>>, String> {
         let (screen, hidden) = (&self.gate.screen, self.session.hidden());
-        let Some(cleared) = screen.cleared(&self.gate.secrets, hidden, origin, text.get().as_bytes())? else {
+        let Some(cleared) =
+            screen.cleared(&self.gate.secrets, hidden, (origin, origin), text.get().as_bytes())?
+        else {
             return Ok(None);
         };
         let shown = String::from_utf8(cleared.text).ok().and_then(|text| RawValue::from_string(text).ok());

@@ -1,14 +1,16 @@
 //! Undoes escapes written into a text (percent, backslash, character references, quoted-printable) and reads the plain text.
 //! It never searches what has no escape near it: that is the same text the level above already searches.
 
-use super::Core;
 use super::lane::Hit;
-use super::level::Level;
+use super::level::{Level, relabel};
 use super::place::{Places, Span, Staged};
+use super::{Core, Form};
 
 /// Longest escape, introducer included (`&CounterClockwise…;` is no way to write a credential).
 pub(super) const ESCAPE_BYTES_MAX: usize = 12;
 const STAGED_BYTES_MAX: usize = 4096;
+/// How often it is asked whether plain text must still be read, in bytes of the level.
+const CHECK_BYTES: u64 = 128;
 
 #[derive(Default)]
 pub(super) struct Escapes {
@@ -18,6 +20,21 @@ pub(super) struct Escapes {
     plain: Option<Box<Level>>,
     /// Level offset up to which plain text is still read after the last escape; zero when none is near.
     limit: u64,
+    /// Level offset at which it is asked next whether anything that was under way at the last escape still is.
+    check: u64,
+    /// Input offset of the end of the last escape.
+    last_end: u64,
+    /// From the escape on that has text read again.
+    wake: Option<Wake>,
+}
+
+/// What the level above knew when an escape had text read again, in input offsets.
+#[derive(Clone, Copy)]
+pub(super) struct Wake {
+    /// Before this nothing is found any more.
+    pub(super) floor: u64,
+    /// From here on something was under way.
+    pub(super) from: u64,
 }
 
 /// Text of a level just before the bytes being read.
@@ -48,11 +65,6 @@ impl History {
         }
         self.kept.extend(bytes, places);
     }
-
-    /// Where the text began that ends here and is this many bytes of this level long, as far as it is kept.
-    fn start(&self, bytes: usize) -> u64 {
-        self.kept.spans.get(self.kept.len().saturating_sub(bytes)).map_or(u64::MAX, |span| span.start())
-    }
 }
 
 /// What is being read, and what came just before it.
@@ -63,6 +75,11 @@ pub(super) struct Text<'a, P> {
 }
 
 impl<P: Places> Text<'_, P> {
+    /// Where in the input the byte stands that is being read at this level offset.
+    fn start(&self, at: u64) -> u64 {
+        self.places.span((at - self.history.end) as usize).start()
+    }
+
     fn copy(&self, from: u64, to: u64, out: &mut Staged) {
         let here = self.history.end;
         let kept = &self.history.kept;
@@ -97,19 +114,28 @@ impl Escapes {
         self.staged.clear();
         self.surrogate = None;
         self.limit = 0;
+        self.wake = None;
     }
 
+    /// Tells what is known where an escape may have text read again.
+    pub(super) fn wake(&mut self, wake: Wake) {
+        self.wake = Some(wake);
+    }
+
+    /// Reads the text from `from` on, up to the end or to an escape that would have text read again. Before that is read,
+    /// [`Escapes::wake`] must be told what is known by then.
     pub(super) fn feed<P: Places>(
         &mut self,
         core: &Core,
         depth: u8,
         text: &Text<'_, P>,
+        from: usize,
+        introducers: &mut Introducers,
         hits: &mut Vec<Hit>,
-    ) {
+    ) -> usize {
         let bytes = text.bytes;
         let here = text.history.end;
-        let (mut at, mut literal) = (0, 0);
-        let mut introducers = Introducers::default();
+        let (mut at, mut literal) = (from, from);
         while at < bytes.len() {
             if self.partial.len() == 0 {
                 let next = introducers.next(bytes, at);
@@ -117,6 +143,12 @@ impl Escapes {
                     break;
                 }
                 self.plain_text(core, text, here + literal as u64, here + next as u64, hits);
+                literal = next;
+                if self.limit == 0 && self.wake.is_none() {
+                    let Some(length) = literal_bytes(&bytes[next..]) else { return next };
+                    at = next + length;
+                    continue;
+                }
                 self.partial.push(bytes[next], text.places.span(next));
                 at = next + 1;
                 literal = at;
@@ -134,6 +166,9 @@ impl Escapes {
                     self.partial.spans.pop();
                     self.surrogate = None;
                     self.partial_is_plain();
+                    if self.limit == 0 {
+                        self.wake = None;
+                    }
                     literal = at;
                 }
                 Reading::Ended(scalar) => {
@@ -168,6 +203,7 @@ impl Escapes {
             self.plain_text(core, text, here + literal as u64, here + bytes.len() as u64, hits);
         }
         self.read_staged(core, hits);
+        bytes.len()
     }
 
     fn partial_span(&self) -> Span {
@@ -227,9 +263,14 @@ impl Escapes {
             self.plain.get_or_insert_with(|| Level::boxed(depth + 1, false)).reset();
             self.staged.clear();
             text.copy(begun.saturating_sub(core.reach_bytes as u64), begun, &mut self.staged);
+            let from = self.wake.map_or(0, |wake| wake.from);
+            let over = self.staged.spans.partition_point(|span| span.end() <= from);
+            self.staged.drop_first(over);
         }
         // A chain of escapes keeps the plain text alive at least one longest match past the last of them.
         self.limit = begun + (ESCAPE_BYTES_MAX + core.reach_bytes) as u64;
+        self.check = begun + CHECK_BYTES;
+        self.last_end = self.partial_span().end();
         if self.staged.len() > STAGED_BYTES_MAX {
             self.read_staged(core, hits);
         }
@@ -246,16 +287,22 @@ impl Escapes {
         if from < to {
             self.surrogate = None;
         }
-        if self.limit == 0 {
-            return;
-        }
-        let end = to.min(self.limit);
-        if from < end {
+        let mut from = from;
+        while from < to && self.limit != 0 {
+            if from >= self.check.min(self.limit) {
+                // Nothing began by the last escape that could still be found: from here on this is the text of the level above.
+                self.read_staged(core, hits);
+                let end = text.start(from);
+                if from >= self.limit
+                    || self.plain.as_ref().is_none_or(|plain| plain.begins(core, end) > self.last_end)
+                {
+                    return self.finish_plain(core, hits);
+                }
+                self.check = from + CHECK_BYTES;
+            }
+            let end = to.min(self.check).min(self.limit);
             text.copy(from, end, &mut self.staged);
-        }
-        if to > self.limit {
-            self.read_staged(core, hits);
-            self.finish_plain(core, hits);
+            from = end;
         }
     }
 
@@ -266,7 +313,7 @@ impl Escapes {
         if let Some(plain) = &mut self.plain {
             let from = hits.len();
             plain.feed_mapped(core, &self.staged, hits);
-            super::level::relabel(&mut hits[from..], super::Form::Escaped);
+            self.escaped(from, hits);
         }
         self.staged.clear();
     }
@@ -277,9 +324,26 @@ impl Escapes {
         {
             let from = hits.len();
             plain.finish(core, hits);
-            super::level::relabel(&mut hits[from..], super::Form::Escaped);
+            self.escaped(from, hits);
         }
         self.limit = 0;
+        self.wake = None;
+        self.surrogate = None;
+    }
+
+    /// Names the hits of the plain text. What stands before the floor was passed on by some cuts, so it is by all.
+    fn escaped(&self, from: usize, hits: &mut Vec<Hit>) {
+        let floor = self.wake.map_or(0, |wake| wake.floor);
+        let mut kept = from;
+        for at in from..hits.len() {
+            let hit = hits[at];
+            if hit.end > floor {
+                hits[kept] = Hit { start: hit.start.max(floor), ..hit };
+                kept += 1;
+            }
+        }
+        hits.truncate(kept);
+        relabel(&mut hits[from..], Form::Escaped);
     }
 
     pub(super) fn finish(&mut self, core: &Core, hits: &mut Vec<Hit>) {
@@ -288,23 +352,45 @@ impl Escapes {
         self.finish_plain(core, hits);
     }
 
-    pub(super) fn hold(&self, core: &Core, history: &History, end: u64) -> u64 {
+    /// Where the earliest of all that is under way began.
+    pub(super) fn begins(&self, core: &Core, end: u64) -> u64 {
         let partial = self.partial.spans.first().map_or(u64::MAX, |span| span.start());
         let surrogate = self.surrogate.map_or(u64::MAX, |(_, span)| span.start());
         let pending = partial.min(surrogate);
         match &self.plain {
-            // What is pending has no length yet.
-            Some(plain) if self.limit != 0 => pending.min(plain.hold(core, end.min(pending))),
-            // Should it become an escape, plain text begins as far before it as a match can reach.
-            _ if self.partial.len() > 0 => pending.min(history.start(self.partial.len() + core.reach_bytes)),
+            Some(plain) if self.limit != 0 => pending.min(plain.begins(core, end.min(pending))),
             _ => pending,
+        }
+    }
+
+    pub(super) fn hold(&self, core: &Core, end: u64) -> u64 {
+        let partial = self.partial.spans.first().map_or(u64::MAX, |span| span.start());
+        let surrogate = self.surrogate.map_or(u64::MAX, |(_, span)| span.start());
+        let pending = partial.min(surrogate);
+        let floor = self.wake.map_or(u64::MAX, |wake| wake.floor);
+        match &self.plain {
+            // What is pending has no length yet.
+            Some(plain) if self.limit != 0 => pending.min(plain.hold(core, end.min(pending)).max(floor)),
+            _ => pending.min(floor),
         }
     }
 }
 
+/// How many bytes of a text that begins with an introducer are no escape; nothing where they are one, or may yet become one.
+fn literal_bytes(text: &[u8]) -> Option<usize> {
+    for end in 2..=text.len().min(ESCAPE_BYTES_MAX) {
+        match read(&text[..end]) {
+            Reading::More if end < ESCAPE_BYTES_MAX => {}
+            Reading::More | Reading::Literal => return Some(end - 1),
+            _ => return None,
+        }
+    }
+    None
+}
+
 /// Positions of the next `\`, `%`, `&` and of the next `=`, each looked for once.
 #[derive(Default)]
-struct Introducers {
+pub(super) struct Introducers {
     strong: Option<usize>,
     equals: Option<usize>,
 }

@@ -3,7 +3,7 @@
 
 use super::Form;
 use super::index::{Index, Range, WINDOW_BYTES};
-use super::place::{Places, Span};
+use super::place::{At, Mapped, Near, Places, Span};
 
 /// Searched bytes kept before they are moved out.
 const KEPT_BYTES_MAX: usize = 4096;
@@ -89,8 +89,10 @@ impl Lane {
     }
 
     /// What has been appended since the last [`Lane::search`], for readers of runs.
-    pub(super) fn fresh(&self, from: usize) -> (&[u8], &[Span]) {
-        (&self.bytes[from..self.filled], &self.spans[from..self.filled])
+    pub(super) fn fresh(&self, from: usize) -> Near<'_, Mapped<'_>> {
+        let own = if self.own.is_empty() { &[] } else { &self.own[from..self.filled] };
+        let places = Mapped(&self.spans[from..self.filled]);
+        Near { bytes: &self.bytes[from..self.filled], places, own }
     }
     pub(super) fn filled(&self) -> usize {
         self.filled
@@ -176,14 +178,13 @@ impl Lane {
         }
     }
 
-    /// Where the earliest match that could still be completed begins, given that the input has reached `end` and the view's own
-    /// text `own_end`.
-    pub(super) fn hold(&self, index: &Index, scale: u64, end: u64, own_end: u64) -> u64 {
+    /// Where the earliest match that could still be completed begins, given how far the text was read.
+    pub(super) fn hold(&self, index: &Index, scale: u64, end: At) -> u64 {
         let mut hold = u64::MAX;
         let Some(last) = self.filled.checked_sub(1) else { return hold };
         let most = index.gap_bytes_max();
-        let is_far = !self.own.is_empty() && own_end.saturating_sub(self.own[last].end()) > most;
-        if is_far || end.saturating_sub(self.spans[last].end()) > most * scale {
+        let is_far = !self.own.is_empty() && end.own.saturating_sub(self.own[last].end()) > most;
+        if is_far || end.input.saturating_sub(self.spans[last].end()) > most * scale {
             return hold;
         }
         if let Some(first) = self.begun.first() {
@@ -193,7 +194,9 @@ impl Lane {
             if at < last && !self.is_near(at + 1, most, scale) {
                 break;
             }
-            if index.may_start(&self.bytes[at..self.filled]) {
+            // Every beginning of it must be one: what was given up once is given up for good.
+            let tail = &self.bytes[at..self.filled];
+            if (1..=tail.len()).all(|length| index.may_start(&tail[..length])) {
                 hold = hold.min(self.spans[at].start());
             }
         }

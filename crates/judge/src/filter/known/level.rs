@@ -1,12 +1,13 @@
 //! One text and everything it may also be: compacted, unescaped, decoded, unpacked, each a text in its turn, to a fixed depth.
 //! A level reads bytes once, in order, and never looks ahead, so how they were cut into chunks cannot matter.
 
-use super::escape::{ESCAPE_BYTES_MAX, Escapes, History, Text};
+use super::escape::{ESCAPE_BYTES_MAX, Escapes, History, Introducers, Text, Wake};
 use super::inflate::Inflate;
 use super::lane::{Hit, Lane};
-use super::place::{Flat, Mapped, Places, Span, Staged};
+use super::place::{At, Flat, Mapped, Near, Places, Span, Staged};
 use super::run::{BASE32, BASE64, HEX, Run};
 use super::scalar::{Utf8, drawn_like, hidden};
+use super::spelled::Spelled;
 use super::{Core, Form};
 
 /// Decodings that are undone one inside the other; below the last, values are still found as patterns in any simple encoding.
@@ -32,15 +33,17 @@ struct Deeper {
     base64: Run,
     hex: Run,
     base32: Run,
-    hidden: Staged,
-    spelled: Option<Box<Level>>,
+    spelled: Spelled,
     packed: Option<Box<Inflate>>,
     packed_checked: bool,
 }
 
-/// How many bytes of input one byte of a text at this depth may stand for, at most (the widest escape, roughly).
+/// How many bytes of input may lie between for one byte between two of a decoded text: four escapes, one inside the other.
+/// It is the same at every depth, so that a text which is read again at another depth hangs together as it did.
+pub(super) const INPUT_BYTES_PER_BYTE_MAX: u64 = 256;
+
 pub(super) fn scale(depth: u8) -> u64 {
-    1 << (2 * depth.min(8))
+    if depth == 0 { 1 } else { INPUT_BYTES_PER_BYTE_MAX }
 }
 
 /// Gives hits of a text inside another the form of its wrapping.
@@ -76,8 +79,7 @@ impl Level {
             base64: Run::new(&BASE64),
             hex: Run::new(&HEX),
             base32: Run::new(&BASE32),
-            hidden: Staged::default(),
-            spelled: None,
+            spelled: Spelled::default(),
             packed: None,
             packed_checked: false,
         });
@@ -106,10 +108,7 @@ impl Level {
             deeper.base64.reset();
             deeper.hex.reset();
             deeper.base32.reset();
-            deeper.hidden.clear();
-            if let Some(spelled) = &mut deeper.spelled {
-                spelled.reset();
-            }
+            deeper.spelled.reset();
             if let Some(packed) = &mut deeper.packed {
                 packed.reset();
             }
@@ -132,32 +131,58 @@ impl Level {
         self.feed(core, bytes, Flat(start), hits);
     }
 
-    fn feed<P: Places>(&mut self, core: &Core, bytes: &[u8], places: P, hits: &mut Vec<Hit>) {
+    pub(super) fn feed<P: Places>(&mut self, core: &Core, bytes: &[u8], places: P, hits: &mut Vec<Hit>) {
         if bytes.is_empty() {
             return;
         }
+        let mut introducers = Introducers::default();
+        let mut from = 0;
+        loop {
+            let to = match &mut self.deeper {
+                Some(deeper) => {
+                    let text = Text { bytes, places, history: &self.history };
+                    deeper.escapes.feed(core, self.depth, &text, from, &mut introducers, hits)
+                }
+                None => bytes.len(),
+            };
+            if from < to {
+                self.read_stretch(core, &bytes[from..to], places.from(from), hits);
+            }
+            if to == bytes.len() {
+                break;
+            }
+            // Text from before an escape is about to be read again: what could not become a finding until here never will.
+            let here = places.span(to).start();
+            let wake =
+                Wake { floor: self.hold(core, here).min(here), from: self.begins(core, here).min(here) };
+            if let Some(deeper) = &mut self.deeper {
+                deeper.escapes.wake(wake);
+            }
+            from = to;
+        }
+        if self.deeper.is_some() {
+            self.history.extend(bytes, places, core.reach_bytes + 2 * ESCAPE_BYTES_MAX);
+        }
+    }
+
+    fn read_stretch<P: Places>(&mut self, core: &Core, bytes: &[u8], places: P, hits: &mut Vec<Hit>) {
         let (depth, scale) = (self.depth, scale(self.depth));
         let from = self.alnum.filled();
         self.fill(core, bytes, places);
         self.read += bytes.len() as u64;
         if let Some(deeper) = &mut self.deeper {
-            let (fresh, spans) = self.alnum.fresh(from);
-            let end = places.span(bytes.len() - 1).end();
+            let end = At { input: places.span(bytes.len() - 1).end(), own: self.read };
+            let end = self.utf8.reached(end);
             for run in [&mut deeper.hex, &mut deeper.base32] {
-                run.feed(core, depth, fresh, Mapped(spans), hits);
+                run.feed(core, depth, self.alnum.fresh(from), hits);
                 run.lapse(core, depth, end, hits);
             }
+            deeper.base64.feed(core, depth, Near { bytes, places, own: &[] }, hits);
+            deeper.spelled.read(core, depth, end.input, hits);
         }
         self.alnum.search(&core.alnum, scale, hits);
         self.dense.search(&core.dense, scale, hits);
         self.exact.search(&core.exact, scale, hits);
-        if let Some(deeper) = &mut self.deeper {
-            let text = Text { bytes, places, history: &self.history };
-            deeper.escapes.feed(core, depth, &text, hits);
-            deeper.base64.feed(core, depth, bytes, places, hits);
-            deeper.read_hidden(core, depth, hits);
-            self.history.extend(bytes, places, core.reach_bytes + 2 * ESCAPE_BYTES_MAX);
-        }
     }
 
     /// Fills the lanes: ASCII by the slice, other scalars as what they are drawn like.
@@ -182,7 +207,7 @@ impl Level {
                 if let Some(byte) = hidden(code)
                     && let Some(deeper) = &mut self.deeper
                 {
-                    deeper.hidden.push(byte, span);
+                    deeper.spelled.push(byte, span);
                 }
                 if let Some(byte) = drawn_like(code) {
                     let end = self.read + at as u64 + 1;
@@ -207,11 +232,7 @@ impl Level {
         deeper.base64.finish(core, depth, hits);
         deeper.hex.finish(core, depth, hits);
         deeper.base32.finish(core, depth, hits);
-        if let Some(spelled) = &mut deeper.spelled {
-            let from = hits.len();
-            spelled.finish(core, hits);
-            relabel(&mut hits[from..], Form::Hidden);
-        }
+        deeper.spelled.finish(core, hits);
         if deeper.packed_checked
             && let Some(packed) = &mut deeper.packed
         {
@@ -219,41 +240,46 @@ impl Level {
         }
     }
 
+    /// Where the earliest of all that is under way began, whatever of it is decided, when the input has been read up to `end`.
+    pub(super) fn begins(&self, core: &Core, end: u64) -> u64 {
+        let scale = scale(self.depth);
+        let reached = self.utf8.reached(At { input: end, own: self.read });
+        let lanes = [(&self.alnum, &core.alnum), (&self.dense, &core.dense), (&self.exact, &core.exact)];
+        let mut begins = if reached.input < end { reached.input } else { u64::MAX };
+        for (lane, index) in lanes {
+            begins = begins.min(lane.hold(index, scale, reached));
+        }
+        if let Some(deeper) = &self.deeper {
+            begins = begins.min(deeper.escapes.begins(core, reached.input)).min(deeper.spelled.begins());
+            for run in [&deeper.base64, &deeper.hex, &deeper.base32] {
+                begins = begins.min(run.begins(self.depth, reached));
+            }
+        }
+        begins
+    }
+
     /// No hit that is still to come begins before this, when the input has been read up to `end`.
     pub(super) fn hold(&self, core: &Core, end: u64) -> u64 {
         let scale = scale(self.depth);
+        let reached = self.utf8.reached(At { input: end, own: self.read });
         let lanes = [(&self.alnum, &core.alnum), (&self.dense, &core.dense), (&self.exact, &core.exact)];
-        let mut hold = self.utf8.hold();
+        let mut hold = if reached.input < end { reached.input } else { u64::MAX };
         for (lane, index) in lanes {
-            hold = hold.min(lane.hold(index, scale, end, self.read));
+            hold = hold.min(lane.hold(index, scale, reached));
         }
         if let Some(deeper) = &self.deeper {
-            hold = hold.min(deeper.escapes.hold(core, &self.history, end));
+            hold = hold.min(deeper.escapes.hold(core, reached.input));
             for run in [&deeper.base64, &deeper.hex, &deeper.base32] {
-                hold = hold.min(run.hold(core, self.depth, end));
+                hold = hold.min(run.hold(core, self.depth, reached));
             }
-            if let Some(spelled) = &deeper.spelled {
-                hold = hold.min(spelled.hold(core, end));
-            }
+            hold = hold.min(deeper.spelled.hold(core, reached.input));
             if let Some(packed) = &deeper.packed
                 && deeper.packed_checked
             {
-                hold = hold.min(packed.hold(core, end));
+                hold = hold.min(packed.hold(core, reached.input));
             }
         }
         hold
-    }
-}
-
-impl Deeper {
-    fn read_hidden(&mut self, core: &Core, depth: u8, hits: &mut Vec<Hit>) {
-        if self.hidden.len() > 0 {
-            let spelled = self.spelled.get_or_insert_with(|| Level::boxed(depth + 1, false));
-            let from = hits.len();
-            spelled.feed_mapped(core, &self.hidden, hits);
-            relabel(&mut hits[from..], Form::Hidden);
-            self.hidden.clear();
-        }
     }
 }
 

@@ -4,7 +4,8 @@
 //! A text is read once. It is compacted to its letters and digits, where a value is found whether or not it is spaced, laced
 //! with invisible or look-alike characters, or wrapped; beside it stand the texts it may also be (unescaped, decoded, unpacked),
 //! each read the same way, to a fixed depth. Every reader takes bytes in order and never looks ahead: output cannot depend on
-//! chunking, time is linear, and memory does not grow with the stream.
+//! chunking, time is linear, and memory does not grow with the stream. Only an escape has text read again that came before it, from
+//! where something was under way; nothing is found there that was passed on by then.
 //!
 //! Held back at the end of a chunk: only what could still become a finding. That is at most the longest way a value is written
 //! ([`Known::held_bytes_max`]), except inside packed data over its limit or already found to hold a value, which is replaced.
@@ -19,6 +20,7 @@ mod packed;
 mod place;
 mod run;
 mod scalar;
+mod spelled;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -235,7 +237,7 @@ impl Known {
     pub fn held_bytes_max(&self) -> u64 {
         let Core { alnum, dense, exact, .. } = &self.0.core;
         let widest = [alnum, dense, exact].map(|index| index.longest() as u64 * (1 + index.gap_bytes_max()));
-        widest.into_iter().max().unwrap_or(0) * level::scale(level::DEPTH_MAX)
+        widest.into_iter().max().unwrap_or(0) * level::INPUT_BYTES_PER_BYTE_MAX
     }
 
     /// Filters a whole text.

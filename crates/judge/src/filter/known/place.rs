@@ -62,6 +62,21 @@ impl Places for Mapped<'_> {
     }
 }
 
+/// A place in the input, and the same place in the text that was decoded from it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct At {
+    pub(super) input: u64,
+    pub(super) own: u64,
+}
+
+/// Bytes picked out of a text, and where they stand in the input and in that text (where that is not the input itself).
+#[derive(Clone, Copy)]
+pub(super) struct Near<'a, P> {
+    pub(super) bytes: &'a [u8],
+    pub(super) places: P,
+    pub(super) own: &'a [Span],
+}
+
 /// Decoded bytes on their way to the view that reads them.
 #[derive(Default)]
 pub(super) struct Staged {

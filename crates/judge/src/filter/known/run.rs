@@ -2,8 +2,8 @@
 //! It never judges whether a run looks like an encoding: every run long enough is one.
 
 use super::lane::Hit;
-use super::level::{Level, relabel};
-use super::place::{Mapped, Places, Span, Staged};
+use super::level::{Level, relabel, scale};
+use super::place::{At, Mapped, Near, Places, Span, Staged};
 use super::{Core, Form};
 
 const NOT: u8 = 0xff;
@@ -91,6 +91,10 @@ pub(super) struct Run {
     line_chars: u32,
     between_bytes: u8,
     last: Span,
+    /// Where the last character ends in the text that is read.
+    last_own: u64,
+    /// Where the run that is pending began.
+    started: u64,
     active: bool,
     decoders: Vec<Decoder>,
     open: Option<Hit>,
@@ -113,6 +117,8 @@ impl Run {
             line_chars: 0,
             between_bytes: 0,
             last: Span::default(),
+            last_own: 0,
+            started: 0,
             active: false,
             decoders: Vec::new(),
             open: None,
@@ -127,14 +133,8 @@ impl Run {
         self.open = None;
     }
 
-    pub(super) fn feed<P: Places>(
-        &mut self,
-        core: &Core,
-        depth: u8,
-        bytes: &[u8],
-        places: P,
-        hits: &mut Vec<Hit>,
-    ) {
+    pub(super) fn feed<P: Places>(&mut self, core: &Core, depth: u8, near: Near<'_, P>, hits: &mut Vec<Hit>) {
+        let Near { bytes, places, own } = near;
         let digit = &self.alphabet.digit;
         let chars_min = self.alphabet.chars_min(core);
         let probe = chars_min - 1;
@@ -161,18 +161,23 @@ impl Run {
             if value == NOT {
                 self.outside(core, depth, bytes[at], hits);
             } else {
-                self.inside(core, depth, bytes[at], places.span(at), hits);
+                let own = own.get(at).copied().unwrap_or_default();
+                self.inside(core, depth, bytes[at], (places.span(at), own), hits);
             }
             at += 1;
         }
         self.read(core, hits);
     }
 
-    fn inside(&mut self, core: &Core, depth: u8, byte: u8, span: Span, hits: &mut Vec<Hit>) {
+    fn inside(&mut self, core: &Core, depth: u8, byte: u8, (span, own): (Span, Span), hits: &mut Vec<Hit>) {
         let pending = self.active || self.head.len() > 0;
-        if pending && self.is_over(depth, span.start()) {
+        if pending && self.is_over(depth, At { input: span.start(), own: own.start() }) {
             self.end(core, depth, hits);
         }
+        if !self.active && self.head.len() == 0 {
+            self.started = span.start();
+        }
+        self.last_own = own.end();
         if self.between_bytes > 0 {
             self.between_bytes = 0;
             self.line_chars = 0;
@@ -189,10 +194,6 @@ impl Run {
         if self.head.len() >= HEAD_CHARS_MAX {
             self.begin(depth);
         }
-    }
-
-    fn gap_before(&self, start: u64) -> u64 {
-        start.saturating_sub(self.last.end())
     }
 
     fn wraps_after(&self, line_chars: u32) -> bool {
@@ -317,21 +318,30 @@ impl Run {
 
     /// Ends a run that nothing can go on any more, when the text has been read up to `end`: what it says is known now, and
     /// must not come after what stands behind it was passed on.
-    pub(super) fn lapse(&mut self, core: &Core, depth: u8, end: u64, hits: &mut Vec<Hit>) {
+    pub(super) fn lapse(&mut self, core: &Core, depth: u8, end: At, hits: &mut Vec<Hit>) {
         if (self.active || self.head.len() > 0) && self.is_over(depth, end) {
             self.end(core, depth, hits);
         }
     }
 
-    fn is_over(&self, depth: u8, start: u64) -> bool {
-        self.gap_before(start) > self.alphabet.gap_bytes_max.saturating_mul(super::level::scale(depth))
+    /// Whether the next character, when it begins there, begins another run.
+    fn is_over(&self, depth: u8, start: At) -> bool {
+        let most = self.alphabet.gap_bytes_max;
+        start.input.saturating_sub(self.last.end()) > most.saturating_mul(scale(depth))
+            || (depth > 0 && start.own.saturating_sub(self.last_own) > most)
     }
 
     pub(super) fn finish(&mut self, core: &Core, depth: u8, hits: &mut Vec<Hit>) {
         self.end(core, depth, hits);
     }
 
-    pub(super) fn hold(&self, core: &Core, depth: u8, end: u64) -> u64 {
+    /// Where the run began that may go on when the text has been read up to `end`.
+    pub(super) fn begins(&self, depth: u8, end: At) -> u64 {
+        let pending = self.active || self.head.len() > 0;
+        if pending && !self.is_over(depth, end) { self.started } else { u64::MAX }
+    }
+
+    pub(super) fn hold(&self, core: &Core, depth: u8, end: At) -> u64 {
         let pending = self.active || self.head.len() > 0;
         if !pending || self.is_over(depth, end) {
             return u64::MAX;
@@ -341,7 +351,7 @@ impl Run {
         }
         let decoders = self.decoders.iter().map(|decoder| {
             let begun = decoder.begun.map_or(u64::MAX, |span| span.start());
-            begun.min(decoder.says.hold(core, end))
+            begun.min(decoder.says.hold(core, end.input))
         });
         decoders.min().unwrap_or(u64::MAX).min(self.open.map_or(u64::MAX, |open| open.start))
     }

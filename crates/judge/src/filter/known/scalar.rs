@@ -1,13 +1,14 @@
 //! Reads UTF-8 a byte at a time and says which ASCII character a scalar would pass for.
 //! It never fails: bytes that are not UTF-8 are nobody.
 
-use super::place::Span;
+use super::place::{At, Span};
 
 /// A scalar being read.
 #[derive(Default)]
 pub(super) struct Utf8 {
     code: u32,
     missing: u8,
+    read: u8,
     start: Span,
 }
 
@@ -15,8 +16,13 @@ impl Utf8 {
     pub(super) fn reset(&mut self) {
         self.missing = 0;
     }
-    pub(super) fn hold(&self) -> u64 {
-        if self.missing > 0 { self.start.start() } else { u64::MAX }
+
+    /// How far a text was read that ends at `end`: what is no whole scalar yet was not.
+    pub(super) fn reached(&self, end: At) -> At {
+        if self.missing == 0 {
+            return end;
+        }
+        At { input: self.start.start().min(end.input), own: end.own - u64::from(self.read) }
     }
 
     /// Takes one byte that is not ASCII; gives a scalar when it is complete.
@@ -24,6 +30,7 @@ impl Utf8 {
         if byte & 0xc0 == 0x80 && self.missing > 0 {
             self.code = self.code << 6 | u32::from(byte & 0x3f);
             self.missing -= 1;
+            self.read += 1;
             return (self.missing == 0).then(|| (self.code, self.start.until(span)));
         }
         (self.missing, self.code) = match byte {
@@ -33,11 +40,12 @@ impl Utf8 {
             _ => (0, 0),
         };
         self.start = span;
+        self.read = 1;
         None
     }
 }
 
-/// The byte a scalar hides: tag characters spell ASCII, variation selectors number all 256 bytes.
+/// The byte a scalar hidden: tag characters spell ASCII, variation selectors number all 256 bytes.
 pub(crate) fn hidden(code: u32) -> Option<u8> {
     match code {
         0xe0020..=0xe007e => Some((code - 0xe0000) as u8),

@@ -119,6 +119,11 @@ fn every_writing_is_found_and_a_neighbour_is_not() {
     let known = known();
     for (handle, value) in [("token", TOKEN), ("short", SHORT), ("padded", PADDED), ("block", BLOCK)] {
         for (name, text) in writings(value) {
+            // Alone it is found as well: where nothing else is under way.
+            assert!(
+                whole(&known, &text, Replace::Handle).1.iter().any(|f| &*f.handle == handle),
+                "{handle} {name}"
+            );
             let framed = [b"before \"", &text[..], b"\" after"].concat();
             for how in [Replace::Handle, Replace::StandIn] {
                 let (out, findings) = whole(&known, &framed, how);
@@ -205,6 +210,19 @@ fn what_cannot_become_a_match_is_not_held() {
 }
 
 #[test]
+fn an_invisible_character_does_not_hold_back_what_comes_long_after_it() {
+    let known = known();
+    for begun in ["\u{e0025}", "\u{e0041}", "\u{fe0f}", "\u{e0026}\u{e0061}"] {
+        let mut stream = known.stream(Replace::Handle);
+        stream.push(
+            [begun.as_bytes(), &b"and then a long text. ".repeat(100)].concat().as_slice(),
+            &mut Vec::new(),
+        );
+        assert!(stream.held_bytes() < 32, "{} held after {begun:?}", stream.held_bytes());
+    }
+}
+
+#[test]
 fn a_bomb_is_a_finding_and_stays_small() {
     let bomb = b64(&compress_to_vec(&vec![b'0'; 50_000_000], 9));
     let text = format!("x {bomb} y");
@@ -229,8 +247,6 @@ fn values_out_of_bounds_are_refused() {
 }
 
 proptest! {
-    // One case of some thousands breaks this, see `harmless_text_between_two_readings`: until then the cases are the same each time.
-    #![proptest_config(ProptestConfig { rng_seed: proptest::test_runner::RngSeed::Fixed(5), ..ProptestConfig::with_cases(300) })]
     #[test]
     fn any_text_in_any_chunks(
         parts in proptest::collection::vec((0usize..4, 0usize..36, "[ -~\\n]{0,12}|(%|\\\\|=|&|\\\\u00|%25|&#){1,4}[0-9a-f;]{0,4}|[A-Za-z0-9+/]{10,50}\\n?|[àж\u{200b}\u{e0041}]{1,5}"), 1..6),
@@ -257,6 +273,76 @@ proptest! {
     }
 }
 
+/// Pieces of writings with all that may stand between two readings of a text: what decides is nearness, depth and order.
+fn piece() -> impl Strategy<Value = Vec<u8>> {
+    let between = prop::sample::select(vec![
+        " ",
+        "\n",
+        "  : ",
+        "-",
+        ".",
+        "%",
+        "\\",
+        "&",
+        "=",
+        "=\n",
+        "=3D",
+        "%41",
+        "%2",
+        "\\n",
+        "\\x67",
+        "\\u0067",
+        "\\ud83d",
+        "\\ude00",
+        "&#103;",
+        "&amp;",
+        "\u{200b}",
+        "\u{e0041}",
+        "\u{e0025}",
+        "\u{fe0f}",
+        "\u{fe02}",
+        "\u{fe03}",
+        "\u{1f600}",
+        "а",
+        "H4sIA",
+        "eJw",
+        "0x",
+        "\u{0}",
+        "words that are harmless, ",
+        "A",
+    ]);
+    let part =
+        (0usize..4, 0usize..64, 0usize..100, 1usize..100).prop_map(|(which, writing, from, length)| {
+            let all = writings([TOKEN, SHORT, PADDED, BLOCK][which]);
+            let written = &all[writing % all.len()].1;
+            let from = from * written.len() / 100;
+            written[from..(from + length * written.len() / 60).min(written.len())].to_vec()
+        });
+    prop_oneof![
+        3 => between.prop_map(|text| text.as_bytes().to_vec()),
+        2 => part,
+        1 => (0usize..400, any::<u8>()).prop_map(|(times, byte)| vec![byte; times]),
+        1 => "[A-Za-z0-9+/]{1,70}".prop_map(String::into_bytes),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_pieces_in_any_chunks(
+        pieces in prop::collection::vec(piece(), 1..24),
+        cuts in prop::collection::vec(0usize..4000, 0..12),
+        size in 1usize..9,
+    ) {
+        let (known, text) = (known(), pieces.concat());
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c % (text.len() + 1)).collect();
+        cuts.sort_unstable();
+        let want = whole(&known, &text, Replace::Handle);
+        prop_assert_eq!(in_chunks(&known, &text, Replace::Handle, &cuts), want.clone());
+        let even: Vec<usize> = (size..text.len()).step_by(size).collect();
+        prop_assert_eq!(in_chunks(&known, &text, Replace::Handle, &even), want);
+    }
+}
+
 /// What fuzzing found: a run whose end nobody saw yet, text before an escape that was still being read, and a gap that was
 /// too wide until an escape had the text read again at another depth.
 #[test]
@@ -264,7 +350,9 @@ fn cuts_between_any_two_bytes_change_nothing() {
     let (long, short) = ("tK8-q2Lz.Wm5+Rv9", "Xy7Pq2Lm");
     let guarded = |handle, value: &'static str| Guarded { handle, value: value.as_bytes(), stand_in: b"" };
     let known = Known::compile(&[guarded("long", long), guarded("short", short)]).unwrap();
-    let cases: [(&[u8], &[u8]); 3] = [
+    let packed = encode::hex(&compress_to_vec_zlib(short.as_bytes(), 6)) + "\u{e0041}\u{430} and more";
+    let cases: [(&[u8], &[u8]); 4] = [
+        (b"%%", packed.as_bytes()),
         (b"", b"\0LB4TOUDRGJGG3\0\0\0\0\0\x01'EyTG0=00"),
         (b"\x04\x03s8m\x03]\x03\xa57t%5B\xc0%\\", b""),
         (b"", b"hm\xff\xff\xff\xff\xff\xff\xff\xff\xff\xffL2qP7yXmt4B4\\%3="),
@@ -281,10 +369,8 @@ fn cuts_between_any_two_bytes_change_nothing() {
     }
 }
 
-/// What is hidden is the same however a text is cut, but not always what stands between: where an escape has text read again at
-/// another depth, two readings may join over a gap that was passed on before the escape came.
+/// An escape has text read again at another depth: two readings must not join over a gap that was passed on before it came.
 #[test]
-#[ignore = "known: harmless text between two parts of one finding is passed or not, depending on cuts"]
 fn harmless_text_between_two_readings() {
     let known = known();
     let text = b"aAAAa+00a0aAAaAaA+AAaA++A0AaAaA0aAAAA+a789c8b2a34572d0b32aa00000b9c029a\n :  \

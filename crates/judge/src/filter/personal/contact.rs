@@ -79,7 +79,7 @@ fn email(text: &Text<'_>, at: usize, found: &mut Found<'_>) {
 fn in_authority(text: &Text<'_>, start: usize) -> bool {
     let word = text.slice(text.run_back(start, &URL, 80), start);
     let authority = memchr::memmem::rfind(word, b"://").map(|at| &word[at + 3..]);
-    authority.is_some_and(|rest| !rest.iter().any(|b| matches!(b, b'/' | b'?' | b'#')))
+    authority.is_some_and(|rest| !rest.iter().any(|b| matches!(b, b'/' | b'?' | b'#' | b'@' | b'\\')))
 }
 
 static URL: Bytes = Bytes::of("!#-;=?-Z\\^-z|~");
@@ -141,7 +141,14 @@ fn phone(text: &Text<'_>, at: usize, found: &mut Found<'_>) {
             return;
         }
     }
-    let end = trimmed(text, at, text.run(at, &PHONE_CHARS, 24));
+    let mut end = text.run(at, &PHONE_CHARS, 24);
+    // Where a bracket opens right behind a digit, another number begins.
+    if let Some(next) =
+        text.slice(at, end).windows(2).position(|pair| pair[0].is_ascii_digit() && pair[1] == b'(')
+    {
+        end = at + next + 1;
+    }
+    let end = trimmed(text, at, end);
     let digits = text.slice(at, end).iter().filter(|b| b.is_ascii_digit()).count();
     if (7..=13).contains(&digits)
         && !text.within(end, &WORD)
@@ -227,7 +234,7 @@ fn extended(text: &Text<'_>, end: usize) -> usize {
     for word in ["x", " x", " ext. ", " ext "] {
         if text.is_folded(end, word) {
             let digits = text.run(end + word.len(), &DIGIT, 6);
-            if digits > end + word.len() {
+            if digits > end + word.len() && !text.within(digits, &WORD) {
                 return digits;
             }
         }
