@@ -106,7 +106,7 @@ class Gate:
             ready = json.loads(line)
         except (queue.Empty, ValueError) as e:
             raise SystemExit("the gate did not say it is ready (%s): %s" % (type(e).__name__, self.complaints()))
-        self.url = ready["url"]
+        self.told, self.url = ready, ready["url"]
         with open(ready["token_file"], encoding="utf-8") as f:
             self.token = f.read().strip()
 

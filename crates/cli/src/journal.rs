@@ -314,6 +314,13 @@ pub(crate) fn line(index: u64, record: &Record) -> String {
             let layers: Vec<&str> = how.layers.keys().map(String::as_str).collect();
             format!("wall    {server}: {}", layers.join(", "))
         }
+        Body::Person(person) => {
+            let whose = if person.name.is_empty() { "for anybody" } else { &person.name };
+            format!("people  {} {whose}, {}, by {}", person.what, person.role, person.how)
+        }
+        Body::Signed(signed) => {
+            format!("signed  {} of {} by {} with a passkey", signed.answer, signed.approval, signed.by)
+        }
         Body::Alert { rule, detail, .. } => format!("alert   {rule}: {detail}"),
     };
     format!("{head}{}", terminal::safe(&text))

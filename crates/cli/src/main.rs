@@ -2,6 +2,7 @@
 //! It decides nothing; every decision is the gateway's and the judge's.
 
 mod approvals;
+mod console;
 mod decide;
 mod demo;
 mod doctor;
@@ -110,6 +111,11 @@ enum Command {
     Phase {
         #[command(subcommand)]
         action: phase::Action,
+    },
+    /// Let people into the web console, and turn them out
+    Console {
+        #[command(subcommand)]
+        action: console::Action,
     },
     /// Show and review what the servers offer
     Inventory {
@@ -238,6 +244,7 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         Command::Logout { server } => login::sign_out(&place()?, &server),
         Command::Approvals { action } => approvals::run(place, action),
         Command::Phase { action } => phase::run(&place()?, action),
+        Command::Console { action } => console::run(&place()?, action),
         Command::Inventory { action } => inventory::run(&place()?, action),
         Command::Policy { action } => policy::run(&place()?, action),
         Command::Proxy { json } => proxy::run(&place()?, json),

@@ -4,9 +4,12 @@ use crate::{NotEnforceable, Outcome, terminal};
 use gateway::adapters::egress::HostProxy;
 use gateway::adapters::mcp::http;
 use gateway::config::Place;
+use gateway::console;
 use gateway::gate::Gate;
 use gateway::local::{self, Doors};
+use gateway::people::{LINK_SECONDS_MAX, Role};
 use gateway::wire::record::Body;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +37,7 @@ pub(crate) struct Running {
     pub(crate) gate: Arc<Gate>,
     pub(crate) url: String,
     proxy: Option<HostProxy>,
-    doors: [tokio::task::JoinHandle<()>; 2],
+    doors: Vec<tokio::task::JoinHandle<()>>,
 }
 
 pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<Outcome> {
@@ -45,7 +48,7 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<Outcome> {
         // Heard before anyone learns that there is something to stop.
         let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        announce(&running, args.json);
+        announce(&running, args.json).await;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
@@ -99,11 +102,46 @@ pub(crate) async fn start(place: Place, listen: Option<&str>) -> Result<Running,
     hosts.extend(gate.config.gate.allow_hosts.iter().cloned());
     let answers = gateway::webhooks::router(gate.clone(), hosts.clone());
     gateway::webhooks::send(&gate);
-    let router = http::router(gate.clone(), token, hosts).merge(answers);
-    let http = tokio::spawn(http::serve(listener, router));
-    let doors = Arc::new(Doors { url: url.clone(), proxy: proxy.as_ref().map(|proxy| proxy.told().clone()) });
-    let door = tokio::spawn(local::serve(gate.clone(), local, doors));
-    Ok(Running { gate, url, proxy, doors: [http, door] })
+    let mut router = http::router(gate.clone(), token, hosts).merge(answers);
+    let mut doors = Vec::new();
+    let settings = &gate.config.console;
+    if settings.enabled {
+        let own = match &settings.listen {
+            Some(address) => Some(own_listener(address, settings.origin.is_some()).await?),
+            None => None,
+        };
+        let at = own.as_ref().map_or(Ok(bound), tokio::net::TcpListener::local_addr);
+        match settings.site(at.map_err(|error| error.to_string())?) {
+            Ok(site) => {
+                gate.people.serve_at(site.clone());
+                let pages = console::router(gate.clone(), site);
+                match own {
+                    Some(listener) => doors.push(tokio::spawn(http::serve(listener, pages))),
+                    None => router = router.merge(pages),
+                }
+            }
+            // Whoever asked for it is told; a gate for others' machines that never heard of it has none.
+            Err(why) if *settings == Default::default() => tracing::warn!("there is no console: {why}"),
+            Err(why) => return Err(why),
+        }
+    }
+    doors.push(tokio::spawn(http::serve(listener, router)));
+    let told = Arc::new(Doors { url: url.clone(), proxy: proxy.as_ref().map(|proxy| proxy.told().clone()) });
+    doors.push(tokio::spawn(local::serve(gate.clone(), local, told)));
+    Ok(Running { gate, url, proxy, doors })
+}
+
+/// An address of the console's own.
+async fn own_listener(wanted: &str, is_named: bool) -> Result<tokio::net::TcpListener, String> {
+    let address: SocketAddr = wanted
+        .parse()
+        .map_err(|_| format!("[console]: `{wanted}` is no address; write e.g. 127.0.0.1:8651"))?;
+    if !address.ip().is_loopback() && !is_named {
+        return Err(format!(
+            "[console]: `{wanted}` is not a loopback address; say what browsers call it by in `origin`"
+        ));
+    }
+    tokio::net::TcpListener::bind(address).await.map_err(|error| format!("{wanted}: {error}"))
 }
 
 impl Running {
@@ -120,7 +158,19 @@ impl Running {
     }
 }
 
-fn announce(running: &Running, json: bool) {
+/// The link that lets the first person into the console, where nobody is there yet.
+async fn first_link(gate: &Gate) -> Option<String> {
+    if gate.people.site().is_none() || !gate.people.is_empty().unwrap_or(false) {
+        return None;
+    }
+    gate.people.link(Role::Admin, None).await.map_err(|error| tracing::warn!("{error}")).ok()
+}
+
+async fn announce(running: &Running, json: bool) {
+    let site = running.gate.people.site();
+    // What is not a terminal may be a log that others read.
+    let is_shown = json || std::io::stdout().is_terminal();
+    let link = if is_shown { first_link(&running.gate).await } else { None };
     let place = &running.gate.place;
     let rules = running.gate.rules();
     if json {
@@ -128,6 +178,12 @@ fn announce(running: &Running, json: bool) {
             serde_json::json!({ "url": running.url, "token_file": place.token(), "socket": place.socket() });
         if let Some(proxy) = &running.proxy {
             ready["proxy"] = proxy.told().address.clone().into();
+        }
+        if let Some(site) = site {
+            ready["console"] = site.front().into();
+        }
+        if let Some(link) = link {
+            ready["console_link"] = link.into();
         }
         return terminal::say_json(&ready);
     }
@@ -156,6 +212,16 @@ fn announce(running: &Running, json: bool) {
         "  clients  `bailiwick mcp` as a stdio command, or the URL with `Authorization: Bearer TOKEN`",
     );
     terminal::say("  answer   `bailiwick approvals watch` in another terminal");
+    if let Some(site) = site {
+        terminal::say(&format!("  console  {}", site.front()));
+    }
+    if let Some(link) = link {
+        terminal::say(&format!(
+            "           nobody is let in yet; once, within {} minutes:",
+            LINK_SECONDS_MAX / 60
+        ));
+        terminal::say(&format!("           {link}"));
+    }
 }
 
 fn log() {

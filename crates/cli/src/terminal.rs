@@ -41,6 +41,5 @@ pub(crate) fn word(text: &str) -> String {
 
 /// Text from elsewhere, with everything that could move a terminal's cursor spelled out.
 pub(crate) fn safe(text: &str) -> String {
-    let hidden = |c: char| c.is_control() || gateway::inventory::definition::is_hidden(c);
-    text.chars().map(|c| if hidden(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+    gateway::visible::spelled(text)
 }

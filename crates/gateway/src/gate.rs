@@ -6,6 +6,7 @@ use crate::config::{Config, Place};
 use crate::conversation::Conversations;
 use crate::history::History;
 use crate::inventory::{self, Lock, propose};
+use crate::people::People;
 use crate::quarantine::Reader;
 use crate::receipt::close_orphans;
 use crate::screen::Screen;
@@ -55,6 +56,8 @@ pub struct Gate {
     pub history: Arc<History>,
     /// Its approvals.
     pub approvers: Approvers,
+    /// The people who may look and answer.
+    pub people: People,
     /// Which parts of the file system are whose.
     pub ground: Zones,
     /// What `~` stands for.
@@ -197,6 +200,7 @@ impl Gate {
         store
             .set_meta("journal_size_at_start", &leaf.index().to_string())
             .map_err(|error| error.to_string())?;
+        let people = People::new(store.clone(), history.clone());
         let approvers = Approvers::new(
             store,
             history.clone(),
@@ -205,6 +209,7 @@ impl Gate {
         );
         Ok(Arc::new(Self {
             approvers,
+            people,
             home: ground.home.clone(),
             ground,
             history,

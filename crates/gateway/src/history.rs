@@ -8,7 +8,7 @@ use judge::permit::Leaf;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// How often a note is offered to a full queue.
 const NOTE_ATTEMPTS_MAX: u32 = 600;
@@ -22,9 +22,21 @@ const NOTE_PAUSE: Duration = Duration::from_millis(50);
 )]
 pub struct NotRecorded(String);
 
+/// What was written so far, for whoever shows it: a change means that there is more to see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// Records on disk.
+    pub records: u64,
+    /// Those of approvals.
+    pub approvals: u64,
+    /// Those that warn.
+    pub alerts: u64,
+}
+
 /// The gate's journal.
 pub struct History {
     journal: Arc<Journal>,
+    pulse: Arc<watch::Sender<Pulse>>,
 }
 
 impl History {
@@ -56,7 +68,9 @@ impl History {
                 .and_then(|()| std::fs::rename(&draft, &public))
                 .map_err(|error| in_words(&public, error.to_string()))?;
         }
-        Ok((Self { journal: Arc::new(journal) }, recovery))
+        let records = journal.checkpoint().size();
+        let pulse = Arc::new(watch::Sender::new(Pulse { records, ..Pulse::default() }));
+        Ok((Self { journal: Arc::new(journal), pulse }, recovery))
     }
 
     /// Writes a record and waits until it is on disk.
@@ -65,7 +79,11 @@ impl History {
     /// [`NotRecorded`] when it is not.
     pub async fn record(&self, session: Option<&str>, body: Body) -> Result<Leaf, NotRecorded> {
         let (done, acknowledged) = oneshot::channel();
+        let (pulse, beat) = (self.pulse.clone(), Beat::of(&body));
         self.journal.append_then(encode(session, body)?, move |result| {
+            if let Ok(leaf) = &result {
+                beat.tell(&pulse, leaf.index);
+            }
             // A caller that stopped waiting no longer acts on the answer.
             let _ = done.send(result);
         });
@@ -79,10 +97,21 @@ impl History {
     /// Writes a record in order, without waiting for the disk: for what has already happened. A full queue is waited
     /// out in the background, so that a flood of notes costs order and never an outcome.
     pub fn note(&self, session: Option<&str>, body: Body) {
+        let teller = (self.pulse.clone(), Beat::of(&body));
         match encode(session, body) {
-            Ok(bytes) => note(self.journal.clone(), bytes, NOTE_ATTEMPTS_MAX),
+            Ok(bytes) => note(self.journal.clone(), bytes, teller, NOTE_ATTEMPTS_MAX),
             Err(error) => tracing::error!("a record was lost: {error}"),
         }
+    }
+
+    /// What was written so far.
+    pub fn now(&self) -> Pulse {
+        *self.pulse.borrow()
+    }
+
+    /// Tells whenever something was written.
+    pub fn pulse(&self) -> watch::Receiver<Pulse> {
+        self.pulse.subscribe()
     }
 
     /// How many records are on disk.
@@ -91,15 +120,41 @@ impl History {
     }
 }
 
-fn note(journal: Arc<Journal>, bytes: Vec<u8>, attempts: u32) {
+/// What kind of record it is, for the pulse.
+#[derive(Clone, Copy, Debug)]
+struct Beat {
+    approvals: u64,
+    alerts: u64,
+}
+
+impl Beat {
+    fn of(body: &Body) -> Self {
+        let approvals = match body {
+            Body::Asked { .. } | Body::Answered { .. } => 1,
+            Body::Decision(decided) => u64::from(!decided.approval.is_empty()),
+            _ => 0,
+        };
+        Self { approvals, alerts: u64::from(matches!(body, Body::Alert { .. } | Body::Quarantined { .. })) }
+    }
+
+    fn tell(self, pulse: &watch::Sender<Pulse>, index: u64) {
+        pulse.send_modify(|pulse| {
+            pulse.records = pulse.records.max(index + 1);
+            pulse.approvals += self.approvals;
+            pulse.alerts += self.alerts;
+        });
+    }
+}
+
+fn note(journal: Arc<Journal>, bytes: Vec<u8>, teller: (Arc<watch::Sender<Pulse>>, Beat), attempts: u32) {
     let again = (bytes.clone(), Arc::downgrade(&journal), tokio::runtime::Handle::try_current().ok());
     journal.append_then(bytes, move |result| match (result, again) {
-        (Ok(_), _) => {}
+        (Ok(leaf), _) => teller.1.tell(&teller.0, leaf.index),
         (Err(AppendError::QueueFull), (bytes, journal, Some(runtime))) if attempts > 0 => {
             runtime.spawn(async move {
                 tokio::time::sleep(NOTE_PAUSE).await;
                 if let Some(journal) = journal.upgrade() {
-                    note(journal, bytes, attempts - 1);
+                    note(journal, bytes, teller, attempts - 1);
                 }
             });
         }

@@ -8,12 +8,13 @@ use crate::approvers::{Answer, By};
 use crate::facts::Scene;
 use crate::gate::Gate;
 use crate::launch;
+use crate::people::{LINK_SECONDS_MAX, Role};
 use crate::phases::NotMoved;
 use crate::pipeline::Stop;
 use crate::quarantine::{self, Content};
 use crate::session::Session;
 use crate::store::StoreError;
-use crate::wire::control::{CONTROL_BYTES_MAX, Control, Opening, Phases, Read, Reply, Status, Waiting};
+use crate::wire::control::{CONTROL_BYTES_MAX, Control, Link, Opening, Phases, Read, Reply, Status, Waiting};
 use crate::wire::lines::{self, Line};
 use crate::wire::record::Body;
 use judge::approval::Approver;
@@ -237,8 +238,28 @@ async fn answer(gate: &Arc<Gate>, hooks: &Hooks, doors: &Doors, control: Control
                 .as_ref()
                 .ok_or("this gate has no proxy; give bailiwick.toml a [proxy] and start it again"),
         ),
+        Control::ConsoleLink { role, name } if !may_let_in(gate) => {
+            let whom = name.as_deref().unwrap_or("somebody");
+            Err(no_terminal(gate, &format!("{whom} would have been let in as {role}")))
+        }
+        Control::Revoke(name) if !may_let_in(gate) => {
+            Err(no_terminal(gate, &format!("{name} would have been turned out")))
+        }
+        Control::ConsoleLink { role, name } => {
+            let role =
+                Role::named(&role).ok_or_else(|| format!("`{role}` is none of viewer, approver, admin"))?;
+            let link = gate.people.link(role, name).await;
+            told(link.map(|link| Link { link, seconds: LINK_SECONDS_MAX }))
+        }
+        Control::People => told(gate.people.list()),
+        Control::Revoke(name) => told(gate.people.revoke(&name).await),
         Control::Reload => told(gate.reload().await.map(|()| status(gate, url))),
     }
+}
+
+/// Whether a process of this user may say who grants: where it may grant itself, and as long as nobody else can.
+fn may_let_in(gate: &Gate) -> bool {
+    gate.config.approvals.terminal || gate.people.is_empty().unwrap_or(false)
 }
 
 /// Why a process of this user may not grant, which leaves an alert.

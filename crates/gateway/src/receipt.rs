@@ -8,9 +8,9 @@ use crate::gate::Gate;
 use crate::history::History;
 use crate::pipeline::Stop;
 use crate::session::Session;
-use crate::wire::record::{Body, Confined, Decided as DecidedRecord, Status};
+use crate::wire::record::{Body, Confined, Decided as DecidedRecord, Origin, Status};
 use judge::filter::{Release, Rewritable, Withheld, recordable};
-use judge::flow::Read;
+use judge::flow::{Read, Value};
 use judge::permit::{Decided, Permit};
 use judge::policy::Verdict;
 use judge::request::tree::Tree;
@@ -19,6 +19,9 @@ use judge::spotlight::Speaks;
 use judge::tool::{Inventory, ToolName};
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Values of one call whose origin is recorded, entries.
+const ORIGINS_ENTRIES_MAX: usize = 64;
 
 /// A call that did not run.
 #[derive(Debug)]
@@ -109,6 +112,7 @@ impl Entry {
                 policy: String::new(),
                 approval: String::new(),
                 granted_by: String::new(),
+                origins: Vec::new(),
                 arguments,
                 beside,
             },
@@ -171,7 +175,17 @@ fn with(mut record: DecidedRecord, request: &Request, verdict: &Verdict) -> Deci
     record.why = verdict.to_string();
     request.digest().clone_into(&mut record.request);
     verdict.policy_digest().clone_into(&mut record.policy);
+    record.origins = request.explained().values.iter().take(ORIGINS_ENTRIES_MAX).map(origin).collect();
     record
+}
+
+fn origin(value: &Value) -> Origin {
+    let from = match &value.origin {
+        judge::flow::Origin::Untrusted(sources) => sources.clone(),
+        judge::flow::Origin::Vouched(source) => vec![source.clone()],
+        _ => Vec::new(),
+    };
+    Origin { at: value.at.clone(), origin: value.origin.word().to_owned(), from, fits: value.fits }
 }
 
 /// An open receipt: the call may have had its effect, and its outcome is still to be written.

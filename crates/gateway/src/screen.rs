@@ -422,8 +422,8 @@ fn with_guarded(note: String, name: Option<&str>) -> String {
     }
 }
 
-/// Searches so many bytes where it keeps no other work of this thread waiting.
-fn aside<T>(bytes: usize, search: impl FnOnce() -> T) -> T {
+/// Does what takes as long as searching so many bytes where it keeps no other work of this thread waiting.
+pub(crate) fn aside<T>(bytes: usize, search: impl FnOnce() -> T) -> T {
     let is_multi = tokio::runtime::Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread);
     if bytes > SEARCHED_AT_ONCE_BYTES_MAX && is_multi {

@@ -2,6 +2,7 @@
 //! Everything runs as processes of the built binary in a folder of its own; nothing here looks inside the gate.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this room")]
 
+pub mod browser;
 pub mod fixture;
 
 use serde_json::{Value, json};

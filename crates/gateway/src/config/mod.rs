@@ -5,6 +5,7 @@ pub mod approvals;
 pub mod auth;
 pub mod clients;
 pub mod confine;
+pub mod console;
 pub mod filter;
 pub mod flow;
 pub mod marks;
@@ -70,6 +71,9 @@ pub struct Config {
     /// How results are shown.
     #[serde(default, skip_serializing_if = "marks::Marks::is_standing")]
     pub marks: marks::Marks,
+    /// The web console.
+    #[serde(default, skip_serializing_if = "console::Console::is_standing")]
+    pub console: console::Console,
 }
 
 impl Default for Config {
@@ -88,6 +92,7 @@ impl Default for Config {
             quarantine: None,
             filter: filter::Filter::default(),
             marks: marks::Marks::default(),
+            console: console::Console::default(),
         }
     }
 }

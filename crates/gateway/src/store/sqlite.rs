@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 /// Each entry takes the file from version `index` to `index + 1`; entries are never edited, only added.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE approval (
@@ -52,6 +52,7 @@ const MIGRATIONS: [&str; 2] = [
     CREATE TABLE receiver (user TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (user, value)) STRICT;
     CREATE TABLE phase (conversation TEXT PRIMARY KEY, name TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
 ",
+    super::people::MIGRATION,
 ];
 
 /// Why state could not be read or written.

@@ -147,6 +147,43 @@ pub enum Control {
     Proxy,
     /// Loads inventory and policies again; answers with [`Status`].
     Reload,
+    /// Makes a link that lets somebody into the console; answers with a [`Link`].
+    ConsoleLink {
+        /// `viewer`, `approver` or `admin`.
+        role: String,
+        /// Whom it is for; anybody where absent.
+        name: Option<String>,
+    },
+    /// Answers with a list of [`Person`].
+    People,
+    /// Turns somebody out of the console; answers with nothing.
+    Revoke(String),
+}
+
+/// A link that lets one person into the console, once.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Link {
+    /// The link.
+    pub link: String,
+    /// How long it may be used, in seconds.
+    pub seconds: i64,
+}
+
+/// Somebody who may look or answer; times are seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// Their name.
+    pub name: String,
+    /// `viewer`, `approver` or `admin`.
+    pub role: String,
+    /// How many passkeys they have.
+    pub passkeys: usize,
+    /// When they came.
+    pub added_at: i64,
+    /// When a passkey of theirs was last used.
+    pub used_at: Option<i64>,
+    /// When they were turned out.
+    pub revoked_at: Option<i64>,
 }
 
 /// What a reader made of a text.

@@ -2,6 +2,7 @@
 //! Nothing here decides or acts.
 
 pub mod approval;
+pub mod console;
 pub mod control;
 pub mod descriptors;
 pub mod frame;

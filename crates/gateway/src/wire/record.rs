@@ -63,6 +63,43 @@ pub struct Context {
     pub refused: u64,
 }
 
+/// What happened to somebody who may look or answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// `link-made`, `enrolled`, `signed-in`, `signed-out` or `revoked`.
+    pub what: String,
+    /// Who; empty for a link that is for anybody.
+    pub name: String,
+    /// `viewer`, `approver` or `admin`.
+    pub role: String,
+    /// By what: `terminal` or `passkey`.
+    pub how: String,
+    /// The public key that was enrolled, a COSE_Key in hexadecimal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
+}
+
+/// An answer as a passkey signed it: enough to check it with the public key of its `enrolled` record alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// The approval.
+    pub approval: String,
+    /// Digest of the request that was shown.
+    pub request: String,
+    /// The answer, in the words that were signed.
+    pub answer: String,
+    /// Who.
+    pub by: String,
+    /// What the gate chose at random for this answer, in hexadecimal.
+    pub nonce: String,
+    /// The browser's client data, whose challenge is the digest of all of the above.
+    pub client_data: String,
+    /// The authenticator data, in hexadecimal.
+    pub authenticator_data: String,
+    /// The signature, in hexadecimal.
+    pub signature: String,
+}
+
 /// What happened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -187,12 +224,28 @@ pub enum Body {
         digest: String,
     },
     Context(Context),
+    Person(Person),
+    Signed(Box<Signed>),
     Alert {
         rule: String,
         detail: String,
         #[serde(default)]
         call: String,
     },
+}
+
+/// Where one value of a call came from, as it was judged. The value itself is among the arguments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The argument's path, as `recipients[0]`.
+    pub at: String,
+    /// The word that policies know it by: `said`, `vouched`, `untrusted`, `unseen` and so on.
+    pub origin: String,
+    /// The tools that said it, where they are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
+    /// Whether that was good enough for what it decides.
+    pub fits: bool,
 }
 
 /// A decision on one call, durable before any effect of that call.
@@ -227,6 +280,9 @@ pub struct Decided {
     /// Who granted it.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub granted_by: String,
+    /// Where its values came from.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub origins: Vec<Origin>,
     /// The arguments, credentials masked and long texts replaced by length and digest.
     pub arguments: serde_json::Value,
     /// What the client sent beside them, the same way; null for nothing.

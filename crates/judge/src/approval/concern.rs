@@ -87,7 +87,7 @@ pub fn concerns(request: &Request, verdict: &Verdict, is_first_seen: impl Fn(&st
             "untrusted content was read before, and each value here is known to be the user's".to_owned(),
         );
     }
-    found.sort_by(|a, b| b.weight.cmp(&a.weight));
+    found.sort_by_key(|concern| std::cmp::Reverse(concern.weight));
     found.dedup();
     if found.len() > CONCERNS_MAX {
         let more = found.len() - (CONCERNS_MAX - 1);
