@@ -77,7 +77,7 @@ pub(super) fn issue(place: impl FnOnce() -> anyhow::Result<Place>, issue: Issue)
     let Issue { key, issuer, tool, fixed, limits, uses, lasts, phase, policy, agent, user } = issue;
     let unreadable = |why: String| anyhow::anyhow!("{}: {why}", key.display());
     let kept = std::fs::read(&key).map_err(|error| unreadable(error.to_string()))?;
-    let key = SigningKey::read(&kept).map_err(|why| unreadable(why))?;
+    let key = SigningKey::read(&kept).map_err(unreadable)?;
     let (agent, user) = match (agent, user) {
         (Some(agent), Some(user)) => (agent, user),
         (agent, user) => {

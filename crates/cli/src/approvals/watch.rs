@@ -99,13 +99,12 @@ impl Screen {
                 is_new = true;
             }
             if crossterm::event::poll(BEAT)? {
-                match crossterm::event::read()? {
-                    Event::Key(key) if key.kind != KeyEventKind::Release => {
-                        if !self.key(place, key) {
-                            return Ok(());
-                        }
-                    }
-                    _ => {}
+                let event = crossterm::event::read()?;
+                if let Event::Key(key) = event
+                    && key.kind != KeyEventKind::Release
+                    && !self.key(place, key)
+                {
+                    return Ok(());
                 }
                 is_new = true;
             }

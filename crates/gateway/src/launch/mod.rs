@@ -68,8 +68,11 @@ struct Fitted<'a> {
     notes: Vec<String>,
 }
 
+/// Fits what one client needs; says in words what cannot be.
+type Adapter = fn(&mut Fitted<'_>) -> Result<(), String>;
+
 /// The adapters, by the name of the program.
-fn adapter(name: &str) -> Option<fn(&mut Fitted<'_>) -> Result<(), String>> {
+fn adapter(name: &str) -> Option<Adapter> {
     match name {
         "claude" => Some(claude::fit),
         _ => None,
