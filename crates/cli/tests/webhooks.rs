@@ -16,9 +16,12 @@ const ASKED: &str = "fix__act_asked";
 const SECRET: &str = "whsec_c2l4dGVlbiBieXRlcyBhdCBsZWFzdCBhcmUgaGVyZQ==";
 const POLICY: &str = r#"permit (principal, action in Action::"write", resource) when { context.approved };"#;
 
+/// The headers and the body of a message.
+type Message = (Vec<(String, String)>, String);
+
 /// Somebody who is told of questions.
 #[derive(Clone, Default)]
-struct Chat(Arc<Mutex<Vec<(Vec<(String, String)>, String)>>>);
+struct Chat(Arc<Mutex<Vec<Message>>>);
 
 impl Chat {
     /// Listens; the address to tell.
@@ -51,12 +54,12 @@ impl Chat {
         (chat, url)
     }
 
-    fn told(&self) -> (Vec<(String, String)>, String) {
+    fn told(&self) -> Message {
         eventually("the chat is told", || self.0.lock().expect("no panic").last().cloned())
     }
 }
 
-fn whole(all: &[u8]) -> Option<(Vec<(String, String)>, String)> {
+fn whole(all: &[u8]) -> Option<Message> {
     let text = String::from_utf8_lossy(all);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let headers: Vec<(String, String)> = head
