@@ -4,6 +4,11 @@ use crate::{Outcome, terminal};
 use gateway::config::{Config, Place};
 use gateway::gate::Rules;
 use gateway::wire::control::Control;
+use gateway::wire::record::Body;
+use judge::policy::suggest::{Answered, GRANTED_MIN, suggest};
+use judge::request::tree::Tree;
+use judge::tool::ToolName;
+use std::collections::{HashMap, HashSet};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Action {
@@ -15,6 +20,12 @@ pub(crate) enum Action {
     },
     /// Run the case tables in `.bailiwick/cases/*.md`
     Test {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print policies that would have answered what people were asked, for review
+    Suggest {
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -72,6 +83,32 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
             }
             Ok(if failing.is_empty() { Outcome::Done } else { Outcome::DoesNotHold })
         }
+        Action::Suggest { json } => {
+            let (_, rules) = load()?;
+            let inventory = rules.map_err(anyhow::Error::msg)?.inventory;
+            let suggestions = suggest(&answered(place)?, &inventory);
+            if json {
+                let rows = suggestions.iter().map(|one| {
+                    serde_json::json!({ "tool": one.tool.to_string(), "answers": one.answers,
+                        "policy": one.policy.as_ref().ok(), "why_not": one.policy.as_ref().err() })
+                });
+                terminal::say_json(&rows.collect::<Vec<_>>());
+                return Ok(Outcome::Done);
+            }
+            if suggestions.is_empty() {
+                terminal::say(&format!("Nothing was granted {GRANTED_MIN} times yet."));
+            }
+            for one in &suggestions {
+                terminal::say(&format!("// {} was granted {} times.", one.tool, one.answers));
+                match &one.policy {
+                    Ok(policy) => terminal::say(policy),
+                    Err(why) => {
+                        terminal::say(&format!("// No policy is suggested: {}\n", terminal::safe(why)))
+                    }
+                }
+            }
+            Ok(Outcome::Done)
+        }
         Action::Reload => {
             let status = crate::relay::ask(place, Control::Reload)?;
             terminal::say(&format!(
@@ -81,4 +118,25 @@ pub(crate) fn run(place: &Place, action: Action) -> anyhow::Result<Outcome> {
             Ok(Outcome::Done)
         }
     }
+}
+
+/// What people were asked, and what they said, from the journal.
+fn answered(place: &Place) -> anyhow::Result<Vec<Answered>> {
+    let (mut calls, mut refused, mut all) = (HashMap::new(), HashSet::new(), Vec::new());
+    crate::journal::each(&place.journal(), 0, |record| match record.body {
+        Body::Asked { approval, call, .. } => drop(calls.insert(approval, call)),
+        Body::Answered { approval, answer, .. } if answer == "refuse" => {
+            refused.extend(calls.get(&approval).cloned());
+        }
+        Body::Decision(decided) if !decided.granted_by.is_empty() || refused.contains(&decided.call) => {
+            let tool = decided.tool.split_once('/');
+            let arguments = Tree::parse(decided.arguments.to_string().as_bytes());
+            if let (Some((server, tool)), Ok(arguments)) = (tool, arguments) {
+                let tool = ToolName { server: server.to_owned(), tool: tool.to_owned() };
+                all.push(Answered { tool, arguments, is_granted: !decided.granted_by.is_empty() });
+            }
+        }
+        _ => {}
+    })?;
+    Ok(all)
 }

@@ -153,3 +153,28 @@ fn what_is_left_to_somebody_is_not_answered_by_another() {
     assert_eq!(run_as(&project, "bob", &["approvals", "grant", &id]).code, 0);
     assert!(ran(&agent.call(ASKED, json!({ "mark": "a" }))));
 }
+
+#[test]
+fn what_was_granted_again_and_again_is_suggested_as_a_policy_and_it_answers() {
+    let project = Project::new(POLICY);
+    project.set("ask_wait_seconds", "10");
+    let _gate = Gate::start(&project);
+    let mut agent = Client::connect(&project);
+    for amount in [3, 9, 4] {
+        let call = agent.begin_call(ASKED, json!({ "mark": "m", "amount": amount }));
+        assert_eq!(project.grant(&project.asked()).code, 0);
+        assert!(ran(&agent.answer(call)));
+    }
+    let suggested = project.json(&["policy", "suggest", "--json"]);
+    assert_eq!((&suggested[0]["tool"], &suggested[0]["answers"]), (&json!("fix/act_asked"), &json!(3)));
+    let policy = suggested[0]["policy"].as_str().expect("a policy").to_owned();
+    project.only_policy(&format!("{POLICY}\n{policy}"));
+    let reloaded = project.run(&["policy", "reload"]);
+    assert_eq!(reloaded.code, 0, "{policy}: {reloaded:?}");
+    assert!(ran(&agent.call(ASKED, json!({ "mark": "m", "amount": 9 }))), "nobody is asked");
+    let call = agent.begin_call(ASKED, json!({ "mark": "m", "amount": 10 }));
+    let asked = project.asked();
+    assert_eq!(asked["arguments"]["amount"], 10);
+    project.run(&["approvals", "refuse", asked["id"].as_str().expect("an id")]);
+    assert!(!ran(&agent.answer(call)));
+}

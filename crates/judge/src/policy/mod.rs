@@ -5,6 +5,7 @@ mod decide;
 mod explain;
 mod load;
 mod schema;
+pub mod suggest;
 
 pub use decide::{Decision, Verdict};
 pub use explain::Nearest;
