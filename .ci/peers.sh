@@ -15,6 +15,7 @@ CONFORMANCE_VERSIONS="0.1.16 0.2.0-alpha.12"
 INSPECTOR_VERSION=2.12.0
 SERVERS_VERSION=2026.8.31
 MCP_PY_VERSION=2.3.0
+AGENT_SDK_VERSION=0.2.186
 NODE_MAJOR_MIN=22
 NODE_WHEEL_VERSION=24.19.0
 CTRLRUN_VERSION=0.12.2
@@ -115,6 +116,8 @@ piece inspector "$INSPECTOR_VERSION" npm_into "@modelcontextprotocol/inspector@$
 piece servers "$SERVERS_VERSION" npm_into "@modelcontextprotocol/server-everything@$SERVERS_VERSION" \
   "@modelcontextprotocol/server-filesystem@$SERVERS_VERSION"
 piece mcp-py "$MCP_PY_VERSION" venv_with "mcp[cli]==$MCP_PY_VERSION"
+# Its source package: the wheel bundles a client of its own, and the one pinned above is meant.
+piece agent-sdk "$AGENT_SDK_VERSION" venv_with --no-binary claude-agent-sdk "claude-agent-sdk==$AGENT_SDK_VERSION"
 if [ "${PEERS_BENCH:-0}" = 1 ]; then
   piece ctrlrun "$CTRLRUN_VERSION" venv_with "ctrlrun[gateway]==$CTRLRUN_VERSION"
   piece contextforge "$CONTEXTFORGE_VERSION" venv_with "mcp-contextforge-gateway==$CONTEXTFORGE_VERSION"
@@ -134,6 +137,7 @@ fi
   echo "export PATH='${node_bin:+$node_bin:}$PEERS_DIR/claude/node_modules/.bin:$PEERS_DIR/inspector/node_modules/.bin:$PEERS_DIR/servers/node_modules/.bin':\"\$PATH\""
   echo "export CLAUDE='$PEERS_DIR/claude/node_modules/$claude_native/claude'"
   echo "export MCP_PY='$PEERS_DIR/mcp-py/bin/python'"
+  echo "export AGENT_SDK_PY='$PEERS_DIR/agent-sdk/bin/python'"
   for v in $CONFORMANCE_VERSIONS; do
     echo "export CONFORMANCE_$(echo "$v" | tr '.-' '__')='$PEERS_DIR/conformance-$v/node_modules/.bin/conformance'"
   done

@@ -219,7 +219,7 @@ impl Agent {
     async fn connect(gate: Arc<Gate>) -> anyhow::Result<Self> {
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         let (reader, writer) = tokio::io::split(theirs);
-        tokio::spawn(stdio::serve(gate.clone(), Endpoint::All, None, BufReader::new(reader), writer));
+        tokio::spawn(stdio::serve(gate.clone(), Endpoint::All, (None, None), BufReader::new(reader), writer));
         let (reader, writer) = tokio::io::split(ours);
         let mut agent = Self { gate, reader: BufReader::new(reader), writer, next: 1 };
         let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "demo", "version": "1" } });

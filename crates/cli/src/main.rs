@@ -74,6 +74,9 @@ enum Command {
     Hook {
         #[command(subcommand)]
         action: Option<relay::HookAction>,
+        /// The settings that run this also ask about every tool, so that the client can be told to defer a call
+        #[arg(long)]
+        defers: bool,
     },
     /// Run a command behind the wall, in any folder
     Sandbox(Box<sandbox::Args>),
@@ -226,8 +229,12 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
             relay::mcp(&way, server, conversation)
         }
         Command::Said { conversation, scope } => relay::said(&place()?, conversation, scope),
-        Command::Hook { action: None } => relay::hook(line.dir.as_deref(), line.state.as_deref()),
-        Command::Hook { action: Some(relay::HookAction::Settings) } => relay::print_settings(&place()?),
+        Command::Hook { action: None, defers } => {
+            relay::hook(line.dir.as_deref(), line.state.as_deref(), defers)
+        }
+        Command::Hook { action: Some(relay::HookAction::Settings { prompts }), defers: _ } => {
+            relay::print_settings(&place()?, prompts)
+        }
         Command::Sandbox(args) => sandbox::run(line.dir.as_deref(), line.state.as_deref(), *args),
         Command::Shell { call } => match std::env::var_os(gateway::launch::VARIABLE) {
             Some(door) => relay::run_outside(Path::new(&door), &call),

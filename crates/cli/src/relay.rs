@@ -3,7 +3,9 @@
 
 use crate::{Outcome, terminal};
 use anyhow::Context;
-use gateway::adapters::hook::{settings::settings, verdict};
+use gateway::adapters::hook::settings::{asking, settings};
+use gateway::adapters::hook::verdict;
+use gateway::config::approvals::OnAsk;
 use gateway::config::{Config, Place};
 use gateway::launch;
 use gateway::wire::control::{CONTROL_BYTES_MAX, Control, Opening, Reply};
@@ -22,13 +24,19 @@ use std::time::Duration;
 const ANSWER_SECONDS_MAX: u64 = 20;
 /// Longest message of a user, in bytes.
 const SAID_BYTES_MAX: u64 = 1024 * 1024;
+/// What Claude Code says of how it was started: `sdk-…` without a person in front of it.
+const CLIENT_ENTRYPOINT: &str = "CLAUDE_CODE_ENTRYPOINT";
 /// Requests whose answers are watched for; the gate itself allows one client fewer.
 const OPEN_REQUESTS_MAX: usize = 4_096;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum HookAction {
     /// Print the settings that put Claude Code under this gate
-    Settings,
+    Settings {
+        /// For a client without hooks, whose permission prompts the gate answers: it asks about every tool
+        #[arg(long)]
+        prompts: bool,
+    },
 }
 
 /// The gate as an agent's programs find it.
@@ -95,7 +103,8 @@ pub(crate) fn mcp(
             anyhow::bail!("no server `{name}` is configured; there are: {}", known.join(", "));
         }
     }
-    let stream = way.connect(&Opening::Mcp { server, conversation })?;
+    let cwd = std::env::current_dir().ok().and_then(|cwd| cwd.to_str().map(str::to_owned));
+    let stream = way.connect(&Opening::Mcp { server, conversation, cwd })?;
     let from_gate = stream.try_clone()?;
     let mut to_gate = stream;
     let open = Arc::new(Mutex::new(Open::default()));
@@ -203,11 +212,12 @@ fn locked(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
 }
 
 /// Answers one hook event. Whatever happens, the answer is whole, on standard output, and closed.
-pub(crate) fn hook(dir: Option<&Path>, state: Option<&Path>) -> anyhow::Result<Outcome> {
+pub(crate) fn hook(dir: Option<&Path>, state: Option<&Path>, defers: bool) -> anyhow::Result<Outcome> {
     let mut event = String::new();
     // A panic must not end in an exit code the client takes for consent, nor print half an answer.
     std::panic::set_hook(Box::new(|_| {}));
-    let answer = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| judged(dir, state, &mut event)));
+    let answer =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| judged(dir, state, defers, &mut event)));
     let failure = match answer {
         Ok(Ok(answer)) => {
             terminal::say(&answer);
@@ -220,7 +230,12 @@ pub(crate) fn hook(dir: Option<&Path>, state: Option<&Path>) -> anyhow::Result<O
     Ok(Outcome::Done)
 }
 
-fn judged(dir: Option<&Path>, state: Option<&Path>, event: &mut String) -> anyhow::Result<String> {
+fn judged(
+    dir: Option<&Path>,
+    state: Option<&Path>,
+    defers: bool,
+    event: &mut String,
+) -> anyhow::Result<String> {
     std::io::stdin()
         .lock()
         .take(CONTROL_BYTES_MAX as u64)
@@ -231,7 +246,9 @@ fn judged(dir: Option<&Path>, state: Option<&Path>, event: &mut String) -> anyho
     // Where the gate lives is not for the model, here and below.
     let way = Way::find(dir, state).map_err(|_| anyhow::anyhow!("the gate of this project was not found"))?;
     let waits = parsed.text("hook_event_name").as_deref() == Some("PreToolUse");
-    let stream = way.connect(&Opening::Hook(raw)).map_err(|_| {
+    // Only a run without a person in front of it can be ended and resumed.
+    let is_headless = std::env::var(CLIENT_ENTRYPOINT).is_ok_and(|name| name.starts_with("sdk"));
+    let stream = way.connect(&Opening::Hook { event: raw, defers: defers && is_headless }).map_err(|_| {
         anyhow::anyhow!("the gate is not running, so nothing may run; ask the operator to start it")
     })?;
     if !waits {
@@ -254,12 +271,16 @@ pub(crate) fn hook_misused() {
     terminal::say(&verdict::fail_closed("", "the hook is not installed properly").to_string());
 }
 
-/// Prints the managed settings for Claude Code.
-pub(crate) fn print_settings(place: &Place) -> anyhow::Result<Outcome> {
+/// Prints the managed settings for Claude Code, with hooks or for one whose permission prompts are answered.
+pub(crate) fn print_settings(place: &Place, prompts: bool) -> anyhow::Result<Outcome> {
     let config = Config::load(&place.config)?;
     let program = std::env::current_exe()?;
+    let defers = config.approvals.on_ask == OnAsk::Defer;
     let port = config.proxy.as_ref().and_then(gateway::config::proxy::Proxy::port_for_clients);
-    let printed = settings(&program, &place.config, &place.state, config.gate.ask_wait_seconds, port);
+    let printed = match prompts {
+        true => serde_json::json!({ "permissions": asking() }),
+        false => settings(&program, &place.config, &place.state, config.gate.ask_wait_seconds, port, defers),
+    };
     terminal::say(&serde_json::to_string_pretty(&printed)?);
     Ok(Outcome::Done)
 }

@@ -51,7 +51,7 @@ impl Client {
         let mut event = json!({ "hook_event_name": name, "session_id": "0ff1ce", "cwd": self.cwd });
         event.as_object_mut().expect("members").extend(more.as_object().expect("members").clone());
         let mut stream = UnixStream::connect(&self.socket).expect("a gate");
-        writeln!(stream, "{}", json!({ "hook": event })).expect("it reads");
+        writeln!(stream, "{}", json!({ "hook": { "event": event } })).expect("it reads");
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line).expect("it answers");
         serde_json::from_str(&line).expect("JSON")

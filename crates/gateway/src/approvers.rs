@@ -2,6 +2,7 @@
 //! The agent's side can only wait here; answers come over the operator's channel.
 
 use crate::clock;
+use crate::facts::Patience;
 use crate::history::{History, NotRecorded};
 use crate::store::{Store, StoreError};
 use crate::wire::approval::{Approval, BadScope, Shown, Standing, Wanted};
@@ -33,6 +34,12 @@ pub enum NoGrant {
         /// How long was waited.
         seconds: u64,
     },
+    /// Nobody has answered yet, and the call comes back.
+    #[error("approval {id} waits for an answer")]
+    Deferred {
+        /// Which approval.
+        id: String,
+    },
     /// It could not be asked, stored or spent.
     #[error("the approval could not be used: {0}")]
     Unusable(#[from] StoreError),
@@ -63,7 +70,7 @@ pub struct Approvers {
 pub struct By {
     /// Who.
     pub who: Approver,
-    /// Over which channel: `terminal`, `console`, `webhook`, `token`.
+    /// Over which channel: `terminal`, `console`, `webhook`, `token`, `client`.
     pub channel: &'static str,
 }
 
@@ -123,7 +130,8 @@ impl Approvers {
         self.store.spend_standing(pending, phase, clock::seconds())
     }
 
-    /// Asks about `pending` and waits for the answer; a grant given earlier for the same request is spent at once.
+    /// Asks about `pending` and waits for the answer; a grant given earlier for the same request is spent at once. A call that is
+    /// deferred does not wait, and finds the answer when it comes back.
     ///
     /// # Errors
     /// [`NoGrant`], which is a denial.
@@ -133,10 +141,17 @@ impl Approvers {
         call: &str,
         pending: &Pending,
         shown: Shown,
+        patience: Patience,
     ) -> Result<(String, Grant), NoGrant> {
         let mut answers = self.changes.subscribe();
         let (request, verdict) = (pending.request(), pending.verdict());
         let now = clock::seconds();
+        if patience == Patience::Defer
+            && let Some((by, reason)) =
+                self.store.refused(&shown.client_call, request.digest(), verdict.policy_digest())?
+        {
+            return Err(NoGrant::Refused { by, reason });
+        }
         let fresh = Approval {
             session: session.to_owned(),
             why: verdict.to_string(),
@@ -179,6 +194,7 @@ impl Approvers {
                 "refused" => {
                     return Err(NoGrant::Refused { by: approval.answered_by, reason: approval.reason });
                 }
+                "pending" if patience == Patience::Defer => return Err(NoGrant::Deferred { id: asked.id }),
                 "pending" => {}
                 _ => return Err(NoGrant::Unanswered { id: asked.id, seconds: self.wait.as_secs() }),
             }
@@ -194,6 +210,14 @@ impl Approvers {
     /// [`StoreError`].
     pub fn list(&self) -> Result<Vec<Approval>, StoreError> {
         self.store.approvals(clock::seconds())
+    }
+
+    /// What waits for an answer and was asked over this session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn waiting_of(&self, session: &str) -> Result<Vec<Approval>, StoreError> {
+        self.store.waiting_of(session, clock::seconds())
     }
 
     /// One approval.

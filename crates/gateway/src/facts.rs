@@ -16,6 +16,18 @@ pub struct Scene {
     pub cwd: Option<AbsPath>,
     /// The client's own id for the call; empty when it gave none.
     pub client_call: String,
+    /// What becomes of it while nobody has answered.
+    pub patience: Patience,
+}
+
+/// What becomes of a call that a person must approve, while nobody has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Patience {
+    /// It waits.
+    #[default]
+    Hold,
+    /// It goes away and comes back under the same client's id.
+    Defer,
 }
 
 /// Facts for one decision, owned.

@@ -1,6 +1,7 @@
 //! The gate as a whole: rules, journal, approvals, and where it stands. Built once, shared by every adapter.
 //! It owns; it does not act.
 
+use crate::adapters::hook::Hooks;
 use crate::approvers::Approvers;
 use crate::config::{Config, Place};
 use crate::conversation::Conversations;
@@ -21,7 +22,7 @@ use judge::tool::Inventory;
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 /// Most case files and policy files read.
@@ -64,6 +65,8 @@ pub struct Gate {
     pub home: AbsPath,
     /// What was refused on the way to the network.
     pub(crate) refused: AtomicUsize,
+    /// Who follows the client sessions with hooks, once somebody does.
+    pub(crate) hooks: OnceLock<Weak<Hooks>>,
     /// Its secrets.
     pub secrets: Arc<Secrets>,
     /// What results are searched for.
@@ -214,6 +217,7 @@ impl Gate {
             ground,
             history,
             refused: AtomicUsize::new(0),
+            hooks: OnceLock::new(),
             secrets,
             screen,
             reader,

@@ -70,6 +70,7 @@ pub struct Doors {
 /// Serves connections until the task is dropped.
 pub async fn serve(gate: Arc<Gate>, listener: UnixListener, doors: Arc<Doors>) {
     let hooks = Arc::new(Hooks::new(gate.clone()));
+    drop(gate.hooks.set(Arc::downgrade(&hooks)));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -94,12 +95,12 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, doors: Arc<Doors>, strea
     let mut reader = BufReader::with_capacity(64 * 1024, reader);
     let Ok(Line::Whole(first)) = lines::next(&mut reader, CONTROL_BYTES_MAX).await else { return };
     let answer = match serde_json::from_slice::<Opening>(&first) {
-        Ok(Opening::Mcp { server, conversation }) => {
+        Ok(Opening::Mcp { server, conversation, cwd }) => {
             let endpoint = server.map_or(Endpoint::All, Endpoint::One);
-            return stdio::serve(gate, endpoint, conversation, reader, writer).await;
+            return stdio::serve(gate, endpoint, (conversation, cwd), reader, writer).await;
         }
-        Ok(Opening::Hook(event)) => tokio::select! {
-            answer = hooks.answer(&event, Side::Outside) => answer.to_string(),
+        Ok(Opening::Hook { event, defers }) => tokio::select! {
+            answer = hooks.answer(&event, Side::Outside, defers) => answer.to_string(),
             // A hook that ended no longer waits: nothing may be granted to it.
             _ = lines::next(&mut reader, CONTROL_BYTES_MAX) => return,
         },
@@ -324,6 +325,9 @@ async fn quarantined(
             .map_err(|error| error.to_string()),
         Err(Stop::Denied(denied)) => Ok(Read::Refused(format!("{} (record {})", denied.why, denied.call))),
         Err(Stop::Failed(failed)) => Ok(Read::Refused(failed.detail)),
+        Err(Stop::Deferred(approval)) => {
+            Ok(Read::Refused(format!("approval {approval} waits for an answer")))
+        }
     }
 }
 

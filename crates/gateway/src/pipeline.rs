@@ -6,7 +6,7 @@
 //! ```
 
 use crate::approvers::NoGrant;
-use crate::facts::Scene;
+use crate::facts::{Patience, Scene};
 use crate::gate::Gate;
 use crate::receipt::{Denied, Entry, Failed, Output, Receipt};
 use crate::session::Session;
@@ -160,7 +160,7 @@ pub async fn admit(
     let verdict = rules.policy.decide(&request);
     let permit = match verdict.course(request) {
         Course::Proceed(permit) => permit,
-        Course::Ask(pending) => match answered(gate, session, entry.call(), &pending).await {
+        Course::Ask(pending) => match answered(gate, session, entry.call(), scene, &pending).await {
             // What was granted is what was shown: the same call must still mean the same under the rules in force.
             Ok((approval, grant)) => match still_asks(gate, session, scene, pending) {
                 Ok((pending, phase)) => match pending.granted(grant) {
@@ -177,6 +177,10 @@ pub async fn admit(
                     return Err(entry.denied(gate, session, Some(pending.refused()), why).await);
                 }
             },
+            // Asked and not answered: nothing was decided, so there is no decision to record.
+            Err(NoGrant::Deferred { id }) if scene.patience == Patience::Defer => {
+                return Err(Stop::Deferred(id));
+            }
             Err(none) => {
                 let why = match pending.verdict().doubt() {
                     "" => none.to_string(),
@@ -200,13 +204,15 @@ async fn answered(
     gate: &Gate,
     session: &Session,
     call: &str,
+    scene: &Scene,
     pending: &Pending,
 ) -> Result<(String, Grant), NoGrant> {
     if let Some(standing) = gate.approvers.standing_for(pending, &session.phase())? {
         return Ok(standing);
     }
-    let shown = crate::shown::shown(gate, session, pending);
-    gate.approvers.ask(session.id(), call, pending, shown).await
+    let mut shown = crate::shown::shown(gate, session, pending);
+    shown.client_call.clone_from(&scene.client_call);
+    gate.approvers.ask(session.id(), call, pending, shown, scene.patience).await
 }
 
 /// A call that waited for its grant, and the phase it is in now, if it is still decided as it was when the question was asked.
@@ -289,6 +295,8 @@ pub enum Stop {
     Denied(Denied),
     /// It was permitted, and the tool's side failed or its answer was withheld.
     Failed(Failed),
+    /// It did not run, and waits for the approval of this id. Only a call that may be deferred ends like this.
+    Deferred(String),
 }
 
 /// What an adapter shows of a decision that is only asked about, never acted on.

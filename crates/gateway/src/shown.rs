@@ -10,7 +10,7 @@ use judge::request::tree::Tree;
 use judge::tool::{Effect, Impact};
 
 /// Values shown, entries.
-const VALUES_MAX: usize = 64;
+pub(crate) const VALUES_MAX: usize = 64;
 /// Commands shown, entries.
 const COMMANDS_MAX: usize = 64;
 /// Lines of a difference shown.
@@ -78,6 +78,7 @@ pub(crate) fn shown(gate: &Gate, session: &Session, pending: &Pending) -> Shown 
         compartments: explained.compartments.clone(),
         phase: session.phase(),
         definition: tool.digest.clone(),
+        client_call: String::new(),
     };
     if more > 0 {
         let text = format!("{more} more commands; look at the arguments themselves");

@@ -15,6 +15,8 @@ pub struct Approvals {
     pub terminal: bool,
     /// What Claude Code is told of a call that needs approval.
     pub on_ask: OnAsk,
+    /// Whether MCP clients are asked about small things on their own screen. Where the agent is the client, the agent answers.
+    pub elicit: bool,
     /// Whose tokens count as approval.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub issuer: Vec<Issuer>,
@@ -61,7 +63,13 @@ pub struct Webhook {
 
 impl Default for Approvals {
     fn default() -> Self {
-        Self { terminal: true, on_ask: OnAsk::default(), issuer: Vec::new(), webhook: Vec::new() }
+        Self {
+            terminal: true,
+            on_ask: OnAsk::default(),
+            elicit: false,
+            issuer: Vec::new(),
+            webhook: Vec::new(),
+        }
     }
 }
 

@@ -102,13 +102,13 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, stream: UnixStream) {
     let mut reader = BufReader::with_capacity(64 * 1024, reader);
     let Ok(Line::Whole(first)) = lines::next(&mut reader, CONTROL_BYTES_MAX).await else { return };
     let answer = match serde_json::from_slice::<Opening>(&first) {
-        Ok(Opening::Mcp { server, conversation: _ }) => {
+        Ok(Opening::Mcp { server, conversation: _, cwd }) => {
             // Which conversation it is, is said by the agent's hooks, not by who connects.
             let endpoint = server.map_or(Endpoint::All, Endpoint::One);
-            return stdio::serve(gate, endpoint, None, reader, writer).await;
+            return stdio::serve(gate, endpoint, (None, cwd), reader, writer).await;
         }
-        Ok(Opening::Hook(event)) => tokio::select! {
-            answer = hooks.answer(&event, Side::Inside) => answer.to_string(),
+        Ok(Opening::Hook { event, defers }) => tokio::select! {
+            answer = hooks.answer(&event, Side::Inside, defers) => answer.to_string(),
             _ = lines::next(&mut reader, CONTROL_BYTES_MAX) => return,
         },
         Ok(Opening::Shell(call)) => return shell(&gate, &call, reader, writer).await,

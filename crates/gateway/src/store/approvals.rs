@@ -71,6 +71,28 @@ impl Store {
         Ok((fresh, true))
     }
 
+    /// Who refused this very request of the client's call of this id, under this policy, and why.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn refused(
+        &self,
+        client_call: &str,
+        request: &str,
+        policy: &str,
+    ) -> Result<Option<(String, String)>, StoreError> {
+        if client_call.is_empty() {
+            return Ok(None);
+        }
+        let found = self.locked().query_row(
+            "SELECT answered_by, reason FROM approval WHERE request_digest = ?1 AND policy_digest = ?2 \
+             AND state = 'refused' AND json_extract(shown, '$.client_call') = ?3 ORDER BY asked_at DESC LIMIT 1",
+            [request, policy, client_call],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        );
+        Ok(found.optional()?)
+    }
+
     /// Every approval kept, newest first, lapsed ones shown as such.
     ///
     /// # Errors
@@ -80,6 +102,19 @@ impl Store {
         let mut query = connection.prepare("SELECT * FROM approval ORDER BY asked_at DESC, id")?;
         let rows = query.query_map([], read)?.collect::<Result<Vec<_>, _>>()?;
         Ok(rows.into_iter().map(|approval| lapsed(approval, now)).collect())
+    }
+
+    /// The approvals asked over this session that nobody has answered.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn waiting_of(&self, session: &str, now: i64) -> Result<Vec<Approval>, StoreError> {
+        let connection = self.locked();
+        let mut query = connection.prepare_cached(
+            "SELECT * FROM approval WHERE state = 'pending' AND session = ?1 AND expires_at > ?2 ORDER BY asked_at, id",
+        )?;
+        let rows = query.query_map(params![session, now], read)?.collect::<Result<Vec<_>, _>>()?;
+        Ok(rows)
     }
 
     /// One approval.

@@ -96,6 +96,9 @@ pub struct Shown {
     pub phase: String,
     /// SHA-256 of the reviewed definition of the tool.
     pub definition: String,
+    /// The client's own id for the call, where it gave one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub client_call: String,
 }
 
 /// One thing to look at.

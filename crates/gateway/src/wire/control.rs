@@ -17,9 +17,18 @@ pub enum Opening {
         server: Option<String>,
         /// The conversation it belongs to; one of its own where absent.
         conversation: Option<String>,
+        /// Where the client was started.
+        #[serde(default)]
+        cwd: Option<String>,
     },
     /// One Claude Code hook event; one line answers it.
-    Hook(Box<serde_json::value::RawValue>),
+    Hook {
+        /// The event, as the client wrote it.
+        event: Box<serde_json::value::RawValue>,
+        /// Whether the client ends its run when it is told `defer`, and its settings stop a call where it does not.
+        #[serde(default)]
+        defers: bool,
+    },
     /// Runs the permitted shell command of this call, from inside: after an empty answer its streams are sent, and its exit status is
     /// the last line.
     Shell(String),

@@ -88,6 +88,9 @@ impl WayOut {
                 return Err(Refused(format!("{} (record {})", denied.why, denied.call)));
             }
             Err(Stop::Failed(failed)) => return Err(Refused(failed.detail)),
+            Err(Stop::Deferred(approval)) => {
+                return Err(Refused(format!("approval {approval} waits for an answer")));
+            }
         };
         let (budget, wallet) = (self.budget.clone(), self.wallet.clone());
         let passage = Passage::new(receipt, budget, wallet, self.guarded.clone(), self.alerts.clone());

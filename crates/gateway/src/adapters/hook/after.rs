@@ -58,8 +58,7 @@ impl Hooks {
     /// # Errors
     /// There is no such command, or it cannot be searched.
     pub fn shown(&self, call: &str) -> Result<Shown, String> {
-        let sessions: Vec<Arc<Followed>> = locked(&self.sessions).values().cloned().collect();
-        let found = sessions.into_iter().find_map(|followed| {
+        let found = self.everybody().into_iter().find_map(|followed| {
             let is_it =
                 |judged: &Judged| judged.receipt.as_ref().is_some_and(|receipt| receipt.call() == call);
             let use_id =

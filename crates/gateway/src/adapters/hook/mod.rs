@@ -2,6 +2,8 @@
 //! Hooks are a sensor and a convenience; what goes through MCP is decided at the proxy and only joined here.
 
 mod after;
+mod deferral;
+pub mod prompt;
 pub mod settings;
 mod shell;
 pub mod verdict;
@@ -9,7 +11,8 @@ pub mod verdict;
 pub use after::Shown;
 
 use crate::adapters::egress::{Owner, Prepared};
-use crate::facts::Scene;
+use crate::conversation::Conversation;
+use crate::facts::{Patience, Scene};
 use crate::gate::{Gate, SessionGuard};
 use crate::inventory::CLAUDE;
 use crate::pipeline::{self, Stop};
@@ -45,6 +48,8 @@ const TRANSCRIPT_BYTES_MAX: u64 = 64 * 1024;
 pub struct Hooks {
     gate: Arc<Gate>,
     sessions: Mutex<HashMap<String, Arc<Followed>>>,
+    /// Clients that only ask here what their own rules leave to a person, by the session they ask over.
+    unhooked: Mutex<HashMap<String, Arc<Followed>>>,
 }
 
 /// One session of the client.
@@ -58,6 +63,12 @@ struct Followed {
     /// Why the results of the calls under way must not be seen; the turn ends, the session goes on.
     stopped: Mutex<Option<String>>,
     too_old: Mutex<Option<String>>,
+    /// The call this run was told to defer.
+    deferred: Mutex<Option<deferral::Deferral>>,
+    /// Where the client said last that it works.
+    cwd: Mutex<Option<String>>,
+    /// Whether it has no hooks: nothing is heard of a call after its decision, and its shell stays where it is.
+    is_unhooked: bool,
 }
 
 /// A call the client was permitted to run.
@@ -104,22 +115,29 @@ struct Event {
 impl Hooks {
     /// Follows the client sessions of `gate`.
     pub fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, sessions: Mutex::default() }
+        Self { gate, sessions: Mutex::default(), unhooked: Mutex::default() }
     }
 
-    /// Answers one hook event, in the client's own output shape.
-    pub async fn answer(&self, event: &RawValue, side: Side) -> Value {
+    /// Answers one hook event of a client on this `side`, in its own output shape. `defers` says whether it can be told to defer a
+    /// call.
+    pub async fn answer(&self, event: &RawValue, side: Side, defers: bool) -> Value {
         let event = match Event::read(event, side) {
             Ok(event) => event,
             Err(why) => return verdict::fail_closed("", &why),
         };
         let followed = self.follow(&event);
         match event.name.as_str() {
-            "PreToolUse" => self.before(&followed, event).await,
-            "PermissionRequest" => permission(&followed, &event),
+            "PreToolUse" => {
+                let patience = followed.patience(&event, self.gate.config.approvals.on_ask, defers);
+                self.before(&followed, event, patience).await
+            }
+            "PermissionRequest" => deferral::permission(&followed, &event),
             "PostToolUse" => self.after(&followed, event),
             "PostToolUseFailure" => self.failed(&followed, &event),
-            "PostToolBatch" => self.batch(&followed, &event),
+            "PostToolBatch" => {
+                followed.moved_on();
+                self.batch(&followed, &event)
+            }
             "SessionStart" => match crate::marks::preamble(&self.gate, &followed.session, Some(CLAUDE)) {
                 Some(words) => verdict::told_at_start(&words),
                 None => verdict::nothing(),
@@ -127,6 +145,7 @@ impl Hooks {
             "UserPromptSubmit" => {
                 let prompt = event.body.text("prompt").unwrap_or_default();
                 let digest = judge::digest::hex(prompt.as_bytes());
+                followed.moved_on();
                 followed.session.conversation().hear(&prompt);
                 self.note(&followed, Body::Prompt { bytes: prompt.len(), digest });
                 // A prompt cannot be rewritten. What a person typed may look like a secret; a value of the vault is one.
@@ -176,12 +195,19 @@ impl Hooks {
                 sessions.remove(&name);
             }
         }
-        let principal = Principal { agent: "claude-code".to_owned(), ..self.gate.principal() };
         let name = format!("claude-{}", plain(&event.session));
         let conversation = self.gate.conversations.named(&name);
+        let followed = Arc::new(self.followed(name, conversation, false));
+        sessions.insert(event.session.clone(), followed.clone());
+        followed
+    }
+
+    /// Begins to follow a client's session.
+    fn followed(&self, name: String, conversation: Arc<Conversation>, is_unhooked: bool) -> Followed {
+        let principal = Principal { agent: "claude-code".to_owned(), ..self.gate.principal() };
         let session = Session::named(name, principal, "hook", conversation);
         let guard = self.gate.open_session(&session, "claude-code", "hook");
-        let followed = Arc::new(Followed {
+        Followed {
             session,
             begun: Instant::now(),
             _guard: guard,
@@ -189,12 +215,22 @@ impl Hooks {
             halted: Mutex::default(),
             stopped: Mutex::default(),
             too_old: Mutex::default(),
-        });
-        sessions.insert(event.session.clone(), followed.clone());
-        followed
+            deferred: Mutex::default(),
+            cwd: Mutex::default(),
+            is_unhooked,
+        }
     }
 
-    async fn before(&self, followed: &Arc<Followed>, event: Event) -> Value {
+    async fn before(&self, followed: &Arc<Followed>, event: Event, patience: Patience) -> Value {
+        let use_id = event.use_id.clone();
+        let answer = self.judged(followed, event, patience).await;
+        if patience == Patience::Defer && !verdict::defers(&answer) {
+            followed.no_longer_deferred(&use_id);
+        }
+        answer
+    }
+
+    async fn judged(&self, followed: &Arc<Followed>, event: Event, patience: Patience) -> Value {
         if let Some(why) = followed.too_old(&event) {
             return verdict::deny(&why);
         }
@@ -212,8 +248,9 @@ impl Hooks {
             Ok(cwd) => cwd,
             Err(why) => return verdict::deny(&format!("the working folder cannot be read: {why}")),
         };
+        *locked(&followed.cwd) = cwd.as_ref().map(ToString::to_string);
         let name = ToolName { server: CLAUDE.to_owned(), tool: event.tool.clone() };
-        let scene = Scene { cwd, client_call: event.use_id.clone() };
+        let scene = Scene { cwd, client_call: event.use_id.clone(), patience };
         let call = followed.session.call(name, input.clone());
         match pipeline::admit(&self.gate, &followed.session, call, &scene).await {
             Ok((permit, receipt)) => {
@@ -225,6 +262,13 @@ impl Hooks {
             }
             Err(Stop::Denied(denied)) => verdict::deny(&format!("{} (record {})", denied.why, denied.call)),
             Err(Stop::Failed(failed)) => verdict::deny(&failed.detail),
+            Err(Stop::Deferred(approval)) => {
+                let (client_call, tool) = (event.use_id, format!("{CLAUDE}/{}", event.tool));
+                self.note(followed, Body::Sensed { client_call, tool, event: "deferred".to_owned() });
+                verdict::defer(&format!(
+                    "approval {approval} waits for an answer; resume the session once it was given"
+                ))
+            }
         }
     }
 
@@ -302,9 +346,12 @@ impl Hooks {
         let waiting = shell::Waiting::prepare(permit, cwd.as_deref(), &self.gate, owner).await?;
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let input = event.body.get("tool_input").ok_or("the call has no input")?;
-        let replaced =
-            shell::rewritten(input, &program, (event.side == Side::Outside).then_some(place), call)
-                .ok_or("the call has no `command`")?;
+        let found = (event.side == Side::Outside).then_some(place);
+        let replaced = match followed.is_unhooked {
+            true => shell::fetching(input, &program, found, call),
+            false => shell::rewritten(input, &program, found, call),
+        };
+        let replaced = replaced.ok_or("the call has no `command`")?;
         let tree = Tree::parse(replaced.to_string().as_bytes()).map_err(|error| error.to_string())?;
         Ok((waiting, replaced, tree.canonical()))
     }
@@ -333,11 +380,29 @@ impl Hooks {
     /// Notes how a fetched command was confined and ended, for its receipt.
     pub fn ran(&self, call: &str, how: Confined) {
         self.find(call, |judged| judged.receipt.as_mut().map(|receipt| receipt.confined(how.clone())));
+        // Nothing more will be heard of a call of a client without hooks.
+        let unhooked: Vec<Arc<Followed>> = locked(&self.unhooked).values().cloned().collect();
+        for followed in unhooked {
+            let mut calls = locked(&followed.calls);
+            let ended = calls
+                .iter()
+                .find(|(_, judged)| judged.receipt.as_ref().is_some_and(|one| one.call() == call));
+            let Some(use_id) = ended.map(|(use_id, _)| use_id.clone()) else { continue };
+            if let Some(Judged { receipt: Some(receipt), taken, .. }) = calls.remove(&use_id) {
+                receipt.close(Status::Ok, &taken, b"");
+            }
+        }
+    }
+
+    /// Everybody who is followed.
+    fn everybody(&self) -> Vec<Arc<Followed>> {
+        let mut all: Vec<Arc<Followed>> = locked(&self.sessions).values().cloned().collect();
+        all.extend(locked(&self.unhooked).values().cloned());
+        all
     }
 
     fn find<T>(&self, call: &str, mut take: impl FnMut(&mut Judged) -> Option<T>) -> Option<T> {
-        let sessions: Vec<Arc<Followed>> = locked(&self.sessions).values().cloned().collect();
-        sessions.iter().find_map(|followed| {
+        self.everybody().iter().find_map(|followed| {
             let mut calls = locked(&followed.calls);
             let judged = calls
                 .values_mut()
@@ -413,20 +478,6 @@ impl Hooks {
     }
 }
 
-/// The client asks for permission of its own: given where the gate has permitted this very call, refused otherwise.
-fn permission(followed: &Followed, event: &Event) -> Value {
-    let input = event.input.as_ref().map(Tree::canonical).unwrap_or_default();
-    let permitted = locked(&followed.calls).iter().any(|(use_id, judged)| {
-        (judged.covers(&event.tool, &input) || judged.tool == event.tool && judged.input == input)
-            && (event.use_id.is_empty() || *use_id == event.use_id)
-    });
-    if permitted {
-        verdict::permit()
-    } else {
-        verdict::refuse_permission("the gate has not permitted this call")
-    }
-}
-
 impl Followed {
     fn remember(&self, use_id: String, judged: Judged) {
         let mut calls = locked(&self.calls);
@@ -436,6 +487,10 @@ impl Followed {
             calls.remove(&name);
         }
         calls.insert(use_id, judged);
+    }
+
+    fn cwd(&self) -> Option<String> {
+        locked(&self.cwd).clone()
     }
 
     fn halt_reason(&self) -> Option<String> {

@@ -1,6 +1,7 @@
 //! The settings that put Claude Code under the gate's hooks. Printed for a person or a launcher to install;
 //! never written anywhere from here.
 
+use crate::inventory::propose;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -19,18 +20,36 @@ const EVENTS: [&str; 9] = [
 
 /// Managed settings for a client whose hooks run `program` for the gate in `config` and `state`. A held call may wait
 /// `wait_seconds` for an approver. Where the client confines commands by itself, they leave through the gate's proxy at
-/// `proxy`, if it has a port there that needs no token: the client shows none (2.1.329).
-pub fn settings(program: &Path, config: &Path, state: &Path, wait_seconds: u64, proxy: Option<u16>) -> Value {
+/// `proxy`, if it has a port there that needs no token: the client shows none (2.1.329). A client that is told to defer calls may
+/// ignore that, and would go on by its own rules: these then ask about every tool, and the gate refuses what it has not permitted.
+pub fn settings(
+    program: &Path,
+    config: &Path,
+    state: &Path,
+    wait_seconds: u64,
+    proxy: Option<u16>,
+    defers: bool,
+) -> Value {
     let [config, state] = [config, state].map(|path| path.display().to_string());
-    managed(program, &["--dir", &config, "--state", &state, "hook"], wait_seconds, proxy)
+    let mut arguments = vec!["--dir", &config, "--state", &state, "hook"];
+    arguments.extend(defers.then_some("--defers"));
+    let mut settings = managed(program, &arguments, wait_seconds);
+    if let Some(port) = proxy {
+        // Both, or the client starts a proxy of its own for the other.
+        settings["sandbox"] = json!({ "network": { "httpProxyPort": port, "socksProxyPort": port } });
+    }
+    if defers {
+        settings["permissions"] = asking();
+    }
+    settings
 }
 
 /// The same for a client behind the wall, whose hooks find the gate at its door.
 pub fn inside(program: &Path, wait_seconds: u64) -> Value {
-    managed(program, &["hook"], wait_seconds, None)
+    managed(program, &["hook"], wait_seconds)
 }
 
-fn managed(program: &Path, arguments: &[&str], wait_seconds: u64, proxy: Option<u16>) -> Value {
+fn managed(program: &Path, arguments: &[&str], wait_seconds: u64) -> Value {
     let hook = |event: &str| {
         // The session's end has a budget of its own in the client.
         let timeout = if event == "PreToolUse" { wait_seconds + 60 } else { 30 };
@@ -45,15 +64,18 @@ fn managed(program: &Path, arguments: &[&str], wait_seconds: u64, proxy: Option<
     let hooks: serde_json::Map<_, _> =
         EVENTS.iter().map(|event| ((*event).to_owned(), hook(event))).collect();
     let [major, minor, patch] = super::CLIENT_VERSION_MIN;
-    let mut settings = json!({
+    json!({
         "requiredMinimumVersion": format!("{major}.{minor}.{patch}"),
         "allowManagedHooksOnly": true,
         "disableAllHooks": false,
+        // What a skill of the repository runs by itself passes no hook.
+        "disableSkillShellExecution": true,
         "hooks": hooks,
-    });
-    if let Some(port) = proxy {
-        // Both, or the client starts a proxy of its own for the other.
-        settings["sandbox"] = json!({ "network": { "httpProxyPort": port, "socksProxyPort": port } });
-    }
-    settings
+    })
+}
+
+/// Permission rules under which a client asks about each of its own tools, whatever its mode and its other rules say.
+pub fn asking() -> Value {
+    let tools: Vec<String> = propose::claude_code().into_keys().collect();
+    json!({ "ask": tools })
 }

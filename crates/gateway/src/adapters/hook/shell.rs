@@ -89,17 +89,28 @@ impl Waiting {
 pub(super) fn rewritten(input: &RawValue, program: &Path, gate: Option<&Place>, call: &str) -> Option<Value> {
     let mut input: Value = serde_json::from_str(input.get()).ok()?;
     let command = input.get_mut("command")?;
-    let program = quoted(program);
-    // From inside the gate is found at the door.
-    let found = gate.map_or(String::new(), |gate| {
-        format!(" --dir {} --state {}", quoted(&gate.config), quoted(&gate.state))
-    });
+    let (program, found) = (quoted(program), found(gate));
     *command = Value::String(format!(
         "{{ bailiwick_place=$({program}{found} shell {call} 4>&1 >&3 3>&-); \
          bailiwick_status=$?; }} 3>&1; [ -z \"$bailiwick_place\" ] || cd -- \"$bailiwick_place\"; \
          (exit $bailiwick_status)"
     ));
     Some(input)
+}
+
+/// The same in one plain command, for a client that looks at what it is given in place of its own. Its shell stays where it is.
+pub(super) fn fetching(input: &RawValue, program: &Path, gate: Option<&Place>, call: &str) -> Option<Value> {
+    let mut input: Value = serde_json::from_str(input.get()).ok()?;
+    let command = input.get_mut("command")?;
+    *command = Value::String(format!("{}{} shell {call}", quoted(program), found(gate)));
+    Some(input)
+}
+
+/// How the gate is found; from inside it is found at the door.
+fn found(gate: Option<&Place>) -> String {
+    gate.map_or(String::new(), |gate| {
+        format!(" --dir {} --state {}", quoted(&gate.config), quoted(&gate.state))
+    })
 }
 
 /// A path as one word of a shell.

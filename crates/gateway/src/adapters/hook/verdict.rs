@@ -30,6 +30,28 @@ pub fn deny(why: &str) -> Value {
     pre_tool_use("deny", &format!("{VOICE}{why}"))
 }
 
+/// `PreToolUse`: end the run, and ask again when it is resumed. A client that cannot do that takes it for nothing said.
+pub fn defer(why: &str) -> Value {
+    pre_tool_use("defer", &format!("{VOICE}{why}"))
+}
+
+/// Whether a `PreToolUse` answer defers.
+pub(super) fn defers(answer: &Value) -> bool {
+    answer["hookSpecificOutput"]["permissionDecision"] == "defer"
+}
+
+/// What a `PreToolUse` answer lets run: `None` for what the client asked about, something else in its place.
+///
+/// # Errors
+/// Nothing, and why.
+pub(super) fn said(answer: &Value) -> Result<Option<&Value>, String> {
+    let said = &answer["hookSpecificOutput"];
+    match said["permissionDecision"].as_str() {
+        Some("allow") => Ok(said.get("updatedInput")),
+        _ => Err(said["permissionDecisionReason"].as_str().unwrap_or("the gate gave no reason").to_owned()),
+    }
+}
+
 fn pre_tool_use(decision: &str, why: &str) -> Value {
     json!({ "hookSpecificOutput": {
         "hookEventName": "PreToolUse", "permissionDecision": decision, "permissionDecisionReason": why,

@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,8 @@ pub struct Downstream {
     pub(super) endpoint: Endpoint,
     pub(super) era: Era,
     pub(super) client: Client,
+    /// Where it was started, where that is known.
+    pub(super) cwd: OnceLock<String>,
     /// Where messages go that belong to no request.
     pub(super) lane: Lane,
     links: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Slot>>>>,
@@ -87,6 +89,22 @@ struct Underway {
 impl Drop for Underway {
     fn drop(&mut self) {
         locked(&self.downstream.running).remove(&self.key);
+    }
+}
+
+/// A question to a legacy client. One that nobody waits for any more is taken back.
+struct Question<'a> {
+    downstream: &'a Downstream,
+    lane: &'a Lane,
+    id: u64,
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        if locked(&self.downstream.asked).remove(&self.id).is_some() {
+            let params = raw(serde_json::json!({ "requestId": self.id }));
+            self.lane.offer(frame::notification("notifications/cancelled", Some(params)));
+        }
     }
 }
 
@@ -226,6 +244,7 @@ impl Downstream {
             endpoint,
             era,
             client,
+            cwd: OnceLock::new(),
             lane,
             links: Mutex::default(),
             asked: Mutex::default(),
@@ -280,6 +299,9 @@ impl Downstream {
     /// Ends everything this session started.
     pub fn end(&self) {
         self.ended.cancel();
+        if let Some(hooks) = self.gate.hooks.get().and_then(Weak::upgrade) {
+            hooks.gone(self.session.id());
+        }
         locked(&self.parked).clear();
     }
 
@@ -671,7 +693,7 @@ impl Downstream {
         Err(Refusal::new(METHOD_NOT_FOUND, format!("the client did not declare `{needed}`")))
     }
 
-    async fn ask_legacy(
+    pub(super) async fn ask_legacy(
         &self,
         lane: &Lane,
         method: &str,
@@ -684,9 +706,10 @@ impl Downstream {
         let id = self.next_ask.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         locked(&self.asked).insert(id, Asked { answer, origin });
+        let question = Question { downstream: self, lane, id };
         lane.send(frame::request(id, method, params.map(RawValue::to_owned))).await;
         let answer = tokio::time::timeout(Duration::from_secs(CLIENT_SECONDS_MAX), answered).await;
-        locked(&self.asked).remove(&id);
+        drop(question);
         let answer = match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => return Err("the question was withdrawn".to_owned()),
@@ -797,6 +820,9 @@ pub(super) fn refusal(stop: &Stop) -> Refusal {
             Refusal::new(DENIED, format!("denied by the gate: {} (record {})", denied.why, denied.call))
         }
         Stop::Failed(failed) => Refusal::new(INTERNAL_ERROR, failed.detail.clone()),
+        Stop::Deferred(approval) => {
+            Refusal::new(DENIED, format!("denied by the gate: approval {approval} waits for an answer"))
+        }
     }
 }
 
@@ -822,7 +848,7 @@ fn progress(link: &Link, message: Object, related: Option<u64>) {
     call.lane.offer(message.with("params", params.with("progressToken", token).to_raw()));
 }
 
-async fn ask_modern(
+pub(super) async fn ask_modern(
     asks: &mpsc::Sender<Ask>,
     method: &str,
     params: Option<&RawValue>,

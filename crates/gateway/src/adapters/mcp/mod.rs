@@ -3,6 +3,7 @@
 
 pub mod bridge;
 pub mod downstream;
+mod elicit;
 mod greet;
 pub mod http;
 pub mod link;

@@ -1,5 +1,6 @@
 //! The gate's own tools, offered beside those of the servers: `bailiwick__quarantine` where a reader is configured, and
-//! `bailiwick__phase` where there are several phases. An agent asks for a phase here; it never takes one that is wider.
+//! `bailiwick__phase` where there are several phases, `bailiwick__permission` for Claude Code's permission prompts. An agent asks for
+//! a phase here and never takes one that is wider; and no tool here grants.
 
 use super::bridge;
 use super::downstream::{Arrival, Downstream, Endpoint, Refusal, refusal};
@@ -7,6 +8,7 @@ use super::link::Link;
 use super::serve::{CLIENT_CALL, beside};
 use super::upstream::Era;
 use super::{INTERNAL_ERROR, INVALID_PARAMS};
+use crate::adapters::hook::prompt::{self, Prompt};
 use crate::facts::Scene;
 use crate::phases::{self, NotMoved};
 use crate::pipeline;
@@ -24,22 +26,27 @@ use judge::spotlight::{Leaf, Speaks};
 use judge::tool::{Inventory, OWN, PHASE, QUARANTINE, ToolName, phase_arguments};
 use serde_json::json;
 use serde_json::value::RawValue;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+
+/// The tool that answers a client's permission prompts.
+const PERMISSION: &str = "permission";
 
 /// A tool of the gate itself.
 #[derive(Clone, Copy)]
 pub(super) enum Own {
     Quarantine,
     Phase,
+    Permission,
 }
 
 impl Own {
-    const ALL: [Own; 2] = [Own::Quarantine, Own::Phase];
+    const ALL: [Own; 3] = [Own::Quarantine, Own::Phase, Own::Permission];
 
     fn tool(self) -> ToolName {
         match self {
             Own::Quarantine => quarantine::name(),
             Own::Phase => phases::name(),
+            Own::Permission => ToolName { server: OWN.to_owned(), tool: PERMISSION.to_owned() },
         }
     }
 
@@ -47,6 +54,7 @@ impl Own {
         let own = match self {
             Own::Quarantine => QUARANTINE,
             Own::Phase => PHASE,
+            Own::Permission => PERMISSION,
         };
         format!("{OWN}__{own}")
     }
@@ -54,6 +62,7 @@ impl Own {
     fn definition(self, downstream: &Downstream) -> Object {
         match self {
             Own::Quarantine => quarantine::definition(),
+            Own::Permission => prompt::definition(),
             Own::Phase => {
                 let names: Vec<&str> = downstream.gate.conversations.ladder().names().collect();
                 let description = format!(
@@ -79,6 +88,7 @@ impl Downstream {
                 && match own {
                     Own::Quarantine => self.gate.reader.is_some(),
                     Own::Phase => self.gate.conversations.ladder().names().count() > 1,
+                    Own::Permission => self.prompts(),
                 }
         })
     }
@@ -99,7 +109,7 @@ impl Downstream {
         let facts = scene.look(&self.gate, &self.session);
         let facts = facts.borrow(Provenance::blank());
         let may_call = |own: &Own| match own {
-            Own::Phase => true,
+            Own::Phase | Own::Permission => true,
             Own::Quarantine => rules
                 .inventory
                 .tool(&own.tool())
@@ -127,7 +137,35 @@ impl Downstream {
         match own {
             Own::Quarantine => self.quarantined(params, arrival).await,
             Own::Phase => self.phase(params, &arrival).await,
+            Own::Permission => Ok(self.permission(params).await),
         }
+    }
+
+    /// Whether this is a client that asks here what its own rules leave to a person. It may say so of itself: being asked grants
+    /// nothing.
+    fn prompts(&self) -> bool {
+        let name = Object::inside(&self.client.info).and_then(|about| about.text("name"));
+        self.gate.config.gate.claude_code && name.as_deref() == Some(prompt::CLIENT)
+    }
+
+    /// Answers a permission prompt in the one text that the client reads.
+    async fn permission(&self, params: &Object) -> Box<RawValue> {
+        let asked = params.object("arguments").unwrap_or_default();
+        let hooks = self.gate.hooks.get().and_then(Weak::upgrade);
+        let decided = match (hooks, asked.text("tool_name"), asked.get("input"), asked.text("tool_use_id")) {
+            (Some(hooks), Some(tool), Some(input), Some(use_id)) => {
+                let cwd = self.cwd.get().cloned();
+                hooks.prompted(&self.session, Prompt { tool, input: input.to_owned(), use_id, cwd }).await
+            }
+            (None, ..) => Err("the gate follows no client here".to_owned()),
+            _ => Err("a permission is for a tool, an input and the id of one call".to_owned()),
+        };
+        let text = prompt::answer(decided).to_string();
+        let mut result = Object::default().with("content", raw(json!([{ "type": "text", "text": text }])));
+        if self.era == Era::Modern {
+            result.set("resultType", raw("complete"));
+        }
+        result.to_raw()
     }
 
     async fn phase(self: &Arc<Self>, params: &Object, arrival: &Arrival) -> Result<Box<RawValue>, Refusal> {
@@ -137,7 +175,8 @@ impl Downstream {
                 .map_err(|error| Refusal::new(INVALID_PARAMS, format!("`arguments`: {error}")))?,
         };
         let about = params.object("_meta").unwrap_or_default();
-        let scene = Scene { cwd: None, client_call: about.text(CLIENT_CALL).unwrap_or_default() };
+        let scene =
+            Scene { cwd: None, client_call: about.text(CLIENT_CALL).unwrap_or_default(), ..Scene::default() };
         if let Some(conversation) = self.gate.conversations.expected(&scene.client_call) {
             self.session.join(conversation);
         }

@@ -36,7 +36,8 @@ impl Downstream {
         };
         let beside = beside(params, &["name", "arguments"], &arrival.envelope)?;
         let about = params.object("_meta").unwrap_or_default();
-        let scene = Scene { cwd: None, client_call: about.text(CLIENT_CALL).unwrap_or_default() };
+        let scene =
+            Scene { cwd: None, client_call: about.text(CLIENT_CALL).unwrap_or_default(), ..Scene::default() };
         if let Some(conversation) = self.gate.conversations.expected(&scene.client_call) {
             self.session.join(conversation);
         }
@@ -95,7 +96,7 @@ impl Downstream {
             Ok(_) => Err(failed(format!("`{from}` answered with an error, which is not passed on"))),
             Err(Stop::Denied(denied)) => Err(failed(format!("{} (record {})", denied.why, denied.call))),
             // Its words may be the server's.
-            Err(Stop::Failed(_)) => Err(failed(format!("`{from}` gave no answer"))),
+            Err(Stop::Failed(_) | Stop::Deferred(_)) => Err(failed(format!("`{from}` gave no answer"))),
         }
     }
 }

@@ -253,7 +253,7 @@ impl Downstream {
             Err(Stop::Denied(denied)) => {
                 Refusal::new(INVALID_PARAMS, format!("{} (record {})", denied.why, denied.call))
             }
-            Err(stop @ Stop::Failed(_)) => refusal(&stop),
+            Err(stop @ (Stop::Failed(_) | Stop::Deferred(_))) => refusal(&stop),
         }
     }
 
@@ -300,7 +300,12 @@ impl Downstream {
         arrival: Arrival,
     ) -> Result<Box<RawValue>, Refusal> {
         let same = format!("{} {} {}", outgoing.method, outgoing.name, outgoing.arguments.canonical());
-        if self.era == Era::Modern && outgoing.link.era() == Era::Legacy {
+        let parks_here = outgoing.link.era() == Era::Legacy
+            || outgoing
+                .params
+                .text("requestState")
+                .is_some_and(|handle| locked(&self.parked).contains_key(&handle));
+        if self.era == Era::Modern && parks_here {
             let responses = outgoing.params.remove("inputResponses");
             if let Some(state) = outgoing.params.remove("requestState") {
                 let handle: String = serde_json::from_str(state.get()).unwrap_or_default();
@@ -316,7 +321,8 @@ impl Downstream {
             asks: (self.era == Era::Modern).then_some(asks_to),
             extensions: arrival.envelope,
         };
-        let scene = Scene { cwd: None, client_call: about.text(CLIENT_CALL).unwrap_or_default() };
+        let scene =
+            Scene { cwd: None, client_call: about.text(CLIENT_CALL).unwrap_or_default(), ..Scene::default() };
         if let Some(conversation) = self.gate.conversations.expected(&scene.client_call) {
             self.session.join(conversation);
         }
@@ -352,10 +358,12 @@ impl Downstream {
         reading: Reading,
     ) -> Result<Release<Answer>, Stop> {
         let Outgoing { link, method, mut params, name, arguments, beside, headers } = outgoing;
+        let (tool, written) = (name.to_string(), arguments.canonical());
+        let asked_over = call.clone();
         let raw_call = RawCall { beside, ..self.session.call(name, arguments) };
         let this = &self;
         let (gate, session) = (&self.gate, &self.session);
-        pipeline::call_for(gate, session, raw_call, &scene, reading, |permit| async move {
+        let story = pipeline::call_for(gate, session, raw_call, &scene, reading, |permit| async move {
             this.set_log_level(&link, &mut params, call.log_level.as_deref()).await;
             let granted_by = permit.granted_by().map(str::to_owned);
             let request = permit.request().clone();
@@ -420,8 +428,12 @@ impl Downstream {
                 Status::Failed,
                 format!("server `{}` asked more than {ROUNDS_MAX} times", link.server),
             ))
-        })
-        .await
+        });
+        tokio::select! {
+            biased;
+            never = self.asks_here(&tool, &written, &asked_over) => match never {},
+            released = story => released,
+        }
     }
 
     /// Decides whether a question may be put to the client at all.

@@ -20,11 +20,12 @@ const RUNNING_MAX: usize = 256;
 /// How long requests may go on after the client's input has ended, in seconds.
 const DRAIN_SECONDS_MAX: u64 = 20;
 
-/// Serves one client until its stream ends, as part of `conversation` where it belongs to one with a name.
+/// Serves one client until its stream ends, as part of `conversation` where it belongs to one with a name; `cwd` is where it was
+/// started, where that is known.
 pub async fn serve(
     gate: Arc<Gate>,
     endpoint: Endpoint,
-    conversation: Option<String>,
+    (conversation, cwd): (Option<String>, Option<String>),
     mut reader: impl AsyncBufRead + Unpin,
     writer: impl AsyncWrite + Unpin + Send + 'static,
 ) {
@@ -61,6 +62,9 @@ pub async fn serve(
             let begun = Downstream::begin(&gate, "stdio", endpoint.clone(), era, about, lane.clone());
             if let Some(conversation) = &conversation {
                 begun.join(conversation);
+            }
+            if let Some(cwd) = &cwd {
+                drop(begun.cwd.set(cwd.clone()));
             }
             client = Some(begun);
         }
