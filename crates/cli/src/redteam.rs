@@ -9,6 +9,7 @@ use judge::case::CaseFile;
 use judge::flow::Provenance;
 use judge::redteam::{FAMILIES, Report, Success, Target};
 use judge::request::Facts;
+use judge::tool::Inventory;
 use judge::tool::ToolName;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -54,8 +55,12 @@ pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<Outcome> {
         provenance: Provenance::blank(),
     };
     let principal = principal(&config);
+    // Where there is one phase there is no other to go to, and the tool is offered to nobody.
+    let has_phases = config.phase.len() > 1;
+    let offered = rules.inventory.tools().filter(|tool| has_phases || tool.name != gateway::phases::name());
+    let inventory = Inventory::new(offered.cloned());
     let target = Target {
-        inventory: &rules.inventory,
+        inventory: &inventory,
         policy: &rules.policy,
         known: config.flow.known().map_err(anyhow::Error::msg)?.into(),
         principal: &principal,

@@ -468,7 +468,7 @@ fn a_full_file_denies_and_what_was_recorded_still_verifies() {
     // No file may grow past this; the signal that would end the process is ignored, so writes fail as on a full disk.
     let mut limited = Command::new("/bin/sh");
     project.point(&mut limited);
-    limited.args(["-c", "trap '' XFSZ; ulimit -f 160; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_bailiwick")]);
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 480; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_bailiwick")]);
     let gate = Gate::start_by(&project, limited);
     fill(&project, gate);
     goes_on(&project);

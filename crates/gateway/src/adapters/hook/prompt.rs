@@ -56,7 +56,7 @@ impl Hooks {
             Some(followed) => (followed.clone(), followed.cwd()),
             None => (self.unhooked(asker), cwd),
         };
-        let _ = self.shows_nothing_hidden(&followed, &tool, &tree);
+        self.shows_nothing_hidden(&followed, &tool, &tree)?;
         let mut body = Object::default().with("tool_input", input);
         if let Some(cwd) = cwd {
             body.set("cwd", raw(cwd));
