@@ -5,7 +5,7 @@ use crate::relay::connect;
 use crate::{NotEnforceable, Outcome, terminal};
 use anyhow::Context;
 use gateway::config::Place;
-use gateway::launch::{Launch, Launched};
+use gateway::launch::{Launch, Launched, VARIABLE};
 use gateway::wire::control::{CONTROL_BYTES_MAX, Opening, Reply};
 use gateway::wire::record::{Body, Confined, Record};
 use sandbox::overlay::Overlay;
@@ -79,6 +79,11 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<Outcome> {
         }
         sandbox.run(&launched.order.command, None)
     });
+    // A gate that was killed in the meantime does not.
+    if let Some(door) = launched.order.profile.environment.get(VARIABLE).map(Path::new).and_then(Path::parent)
+    {
+        drop(std::fs::remove_dir_all(door));
+    }
     let (status, confined) = match &ran {
         Ok(outcome) => {
             for limit in &outcome.reached {

@@ -323,7 +323,11 @@ impl Wall {
 impl Which {
     fn open(&self, state: &Path) -> anyhow::Result<Overlay> {
         let workspace = folder(self.workspace.as_deref())?;
-        let folder = place::overlay_of(state, &workspace, &self.overlay)?;
+        let mut folder = place::overlay_of(state, &workspace, &self.overlay)?;
+        if !folder.exists() {
+            // What `bailiwick run` keeps apart is kept with the user's, wherever the state is.
+            folder = place::overlay_of(&place::sandbox_state(None)?, &workspace, &self.overlay)?;
+        }
         anyhow::ensure!(
             folder.exists(),
             "there is no overlay `{}` of {}; `bailiwick sandbox --overlay {} -- CMD` makes one",

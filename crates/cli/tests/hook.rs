@@ -289,6 +289,19 @@ fn a_call_that_ran_with_another_input_halts_the_session() {
 }
 
 #[test]
+fn a_call_that_failed_may_be_reported_once_more_as_it_was() {
+    let project = project();
+    let _gate = Gate::start(&project);
+    let told = |name: &str, id: &str, command: &str| ask(&project, &bash(&project, name, id, command));
+    for (id, again, is_fine) in [("toolu_1", "ls gone", true), ("toolu_2", "ls other", false)] {
+        assert_eq!(permission(&told("PreToolUse", id, "ls gone")), "allow");
+        assert_eq!(told("PostToolUseFailure", id, "ls gone"), json!({}));
+        let answer = told("PostToolUse", id, again);
+        assert_eq!(answer["continue"] != json!(false), is_fine, "{again}: {answer}");
+    }
+}
+
+#[test]
 fn an_mcp_call_must_have_come_through_the_gate() {
     let project = project();
     let _gate = Gate::start(&project);

@@ -6,6 +6,7 @@ use crate::adapters::hook::settings::inside;
 use crate::config::callable;
 use crate::config::reach::{Place, Reachable};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -21,6 +22,9 @@ const KEYS: [(&str, &str); 3] = [
     ("anthropic-auth-token", "ANTHROPIC_AUTH_TOKEN"),
     ("claude-oauth-token", "CLAUDE_CODE_OAUTH_TOKEN"),
 ];
+/// Variables that would lead its requests elsewhere.
+const PROXIES: [&str; 6] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
 /// What it does beside its work that no gate has to let through.
 const QUIET: [&str; 4] = [
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
@@ -33,20 +37,34 @@ const QUIET: [&str; 4] = [
 pub(super) fn fit(fitted: &mut Fitted<'_>) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let wait = fitted.gate.config.gate.ask_wait_seconds;
-    let managed = inside(&program, wait);
     let servers = json!({ "mcpServers": { "bailiwick": {
         "type": "stdio", "command": program, "args": ["mcp"],
         "env": { super::VARIABLE: fitted.door },
     } } });
-    for (name, content) in [("managed-settings.json", managed), ("managed-mcp.json", servers)] {
-        fitted.files.insert(PathBuf::from(MANAGED).join(name), content.to_string().into_bytes());
-    }
     for variable in QUIET {
         fitted.environment.entry(variable.to_owned()).or_insert_with(|| "1".to_owned());
     }
     let is_signed = model(fitted)?;
     keys(fitted, is_signed);
+    let mut managed = inside(&program, wait);
+    own(fitted, &mut managed);
+    for (name, content) in [("managed-settings.json", managed), ("managed-mcp.json", servers)] {
+        fitted.files.insert(PathBuf::from(MANAGED).join(name), content.to_string().into_bytes());
+    }
     Ok(())
+}
+
+/// Says in `managed` what settings of the repository could say otherwise: where the model is, that no proxy leads there, and what
+/// signs. A repository can name a program as the source of the key, and the client runs it before it asks anybody.
+fn own(fitted: &Fitted<'_>, managed: &mut serde_json::Value) {
+    let set = |name: &str| fitted.settings.env.get(name).or(fitted.environment.get(name));
+    let mut variables: BTreeMap<&str, &str> = BTreeMap::from(PROXIES.map(|name| (name, "")));
+    let base = set("ANTHROPIC_BASE_URL").map_or(API, String::as_str);
+    variables.insert("ANTHROPIC_BASE_URL", base);
+    managed["env"] = json!(variables);
+    if set(KEYS[0].1).is_some() {
+        managed["apiKeyHelper"] = json!(format!("printf %s \"${}\"", KEYS[0].1));
+    }
 }
 
 /// Lets the model's API be reached, and says whether what signs its requests can be put in there.

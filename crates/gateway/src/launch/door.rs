@@ -24,6 +24,8 @@ use tokio::task::JoinHandle;
 const CONNECTIONS_MAX: usize = 256;
 /// Longest path of a socket, in bytes (`sun_path` of unix(7), less its end).
 const PATH_BYTES_MAX: usize = 107;
+/// How long a door takes to open at most, after its folder is there.
+const DOOR_OPENS_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 /// The variable that tells programs inside where the door is.
 pub const VARIABLE: &str = "BAILIWICK_DOOR";
 /// Where a shell says in which folder it ended.
@@ -36,15 +38,21 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Opens a door in a folder of its own under `doors`.
+    /// Opens a door in a folder of its own under `doors`, for an agent whose changes are kept apart or not.
     ///
     /// # Errors
     /// It cannot be made, in words.
-    pub(super) fn open(gate: &Arc<Gate>, hooks: &Arc<Hooks>, doors: &Path) -> Result<Self, String> {
+    pub(super) fn open(
+        gate: &Arc<Gate>,
+        hooks: &Arc<Hooks>,
+        doors: &Path,
+        is_apart: bool,
+    ) -> Result<Self, String> {
         let folder = doors.join(&crate::random::token()[..8]);
         let in_words = |error: std::io::Error| format!("{}: {error}", folder.display());
         // Whoever reaches the folder may enter: its own name is behind folders that only this user may pass.
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(doors).map_err(in_words)?;
+        sweep(doors);
         std::fs::DirBuilder::new().mode(0o711).create(&folder).map_err(in_words)?;
         let socket = socket_in(&folder);
         if socket.as_os_str().len() > PATH_BYTES_MAX {
@@ -54,7 +62,7 @@ impl Door {
         let open_to_inside = std::fs::Permissions::from_mode(0o666);
         std::fs::set_permissions(&socket, open_to_inside).map_err(in_words)?;
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o711)).map_err(in_words)?;
-        let serving = tokio::spawn(serve(gate.clone(), hooks.clone(), listener));
+        let serving = tokio::spawn(serve(gate.clone(), hooks.clone(), listener, Side::Inside { is_apart }));
         Ok(Self { folder, serving })
     }
 
@@ -74,11 +82,25 @@ impl Drop for Door {
     }
 }
 
+/// Takes away the doors of gates that were killed: nobody answers at them.
+fn sweep(doors: &Path) {
+    for door in std::fs::read_dir(doors).into_iter().flatten().flatten() {
+        let age = door.metadata().and_then(|data| data.modified()).ok().and_then(|made| made.elapsed().ok());
+        // Another gate may be opening a new one.
+        let is_new = age.is_none_or(|age| age < DOOR_OPENS_MAX);
+        let folder = door.path();
+        let answers = || std::os::unix::net::UnixStream::connect(socket_in(&folder)).is_ok();
+        if !is_new && !answers() {
+            drop(std::fs::remove_dir_all(&folder));
+        }
+    }
+}
+
 fn socket_in(folder: &Path) -> PathBuf {
     folder.join("door")
 }
 
-async fn serve(gate: Arc<Gate>, hooks: Arc<Hooks>, listener: UnixListener) {
+async fn serve(gate: Arc<Gate>, hooks: Arc<Hooks>, listener: UnixListener, side: Side) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // Ends with the door: nothing that came in goes on after it.
     let mut inside = tokio::task::JoinSet::new();
@@ -91,13 +113,13 @@ async fn serve(gate: Arc<Gate>, hooks: Arc<Hooks>, listener: UnixListener) {
         while inside.try_join_next().is_some() {}
         let (gate, hooks) = (gate.clone(), hooks.clone());
         inside.spawn(async move {
-            connection(gate, hooks, stream).await;
+            connection(gate, hooks, stream, side).await;
             drop(place);
         });
     }
 }
 
-async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, stream: UnixStream) {
+async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, stream: UnixStream, side: Side) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::with_capacity(64 * 1024, reader);
     let Ok(Line::Whole(first)) = lines::next(&mut reader, CONTROL_BYTES_MAX).await else { return };
@@ -108,7 +130,7 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, stream: UnixStream) {
             return stdio::serve(gate, endpoint, (None, cwd), reader, writer).await;
         }
         Ok(Opening::Hook { event, defers }) => tokio::select! {
-            answer = hooks.answer(&event, Side::Inside, defers) => answer.to_string(),
+            answer = hooks.answer(&event, side, defers) => answer.to_string(),
             _ = lines::next(&mut reader, CONTROL_BYTES_MAX) => return,
         },
         Ok(Opening::Shell(call)) => return shell(&gate, &call, reader, writer).await,

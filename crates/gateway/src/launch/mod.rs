@@ -171,7 +171,8 @@ async fn prepare(
     }
     let place = &gate.place;
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let door = Door::open(gate, hooks, &place.reserves().join("doors"))?;
+    let door =
+        Door::open(gate, hooks, &place.reserves().join("doors"), settings.workspace == Access::Overlay)?;
     let mut environment = launch.environment.clone();
     environment.insert(VARIABLE.to_owned(), door.socket().display().to_string());
     let socket = door.socket();

@@ -83,16 +83,20 @@ impl Hooks {
                     event.tool
                 ),
             )),
-            Some(judged) if judged.receipt.is_none() && !self.gate.saw(&event.use_id) => Some((
-                "ungated-answer",
-                format!("`{}` was answered by a server that is not the gate", event.tool),
-            )),
+            Some(judged)
+                if judged.receipt.is_none() && !judged.has_failed && !self.gate.saw(&event.use_id) =>
+            {
+                Some((
+                    "ungated-answer",
+                    format!("`{}` was answered by a server that is not the gate", event.tool),
+                ))
+            }
             Some(_) => None,
         };
         let response = event.body.get("tool_response").map_or("", RawValue::get);
         self.read(followed, &event.tool, response);
         // What came through the gate was searched there.
-        let is_own = judged.as_ref().is_none_or(|judged| judged.receipt.is_some());
+        let is_own = judged.as_ref().is_none_or(|judged| judged.receipt.is_some() || judged.has_failed);
         let cleared = if is_own { self.cleared(followed, &event, response) } else { None };
         let (shown, note) = match cleared {
             None => (Ok(None), String::new()),
@@ -171,9 +175,12 @@ impl Hooks {
     }
 
     pub(super) fn failed(&self, followed: &Followed, event: &Event) -> Value {
-        if let Some(Judged { receipt: Some(receipt), taken, .. }) =
-            locked(&followed.calls).remove(&event.use_id)
-        {
+        let failed = locked(&followed.calls).get_mut(&event.use_id).and_then(|judged| {
+            judged.has_failed = true;
+            (judged.waiting, judged.exit) = (None, None);
+            Some((judged.receipt.take()?, std::mem::take(&mut judged.taken)))
+        });
+        if let Some((receipt, taken)) = failed {
             let error = event.body.text("error").unwrap_or_default();
             self.read(followed, &event.tool, &error);
             receipt.close(Status::Error, &taken, error.as_bytes());
@@ -197,6 +204,10 @@ impl Hooks {
             return verdict::block("what the calls returned cannot be read");
         };
         for call in &calls {
+            let id = call["tool_use_id"].as_str().unwrap_or_default();
+            if locked(&followed.calls).get(id).is_some_and(|judged| judged.has_failed) {
+                locked(&followed.calls).remove(id);
+            }
             // What a call was given may be what was put back in it; what it returned may not.
             let returned = call.get("tool_response").map(Value::to_string).unwrap_or_default();
             let tool = call["tool_name"].as_str().unwrap_or(&event.tool);

@@ -67,7 +67,8 @@ impl Followed {
 pub(super) fn permission(followed: &Followed, event: &Event) -> Value {
     let input = event.input.as_ref().map(Tree::canonical).unwrap_or_default();
     let permitted = locked(&followed.calls).iter().any(|(use_id, judged)| {
-        (judged.covers(&event.tool, &input) || judged.tool == event.tool && judged.input == input)
+        !judged.has_failed
+            && (judged.covers(&event.tool, &input) || judged.tool == event.tool && judged.input == input)
             && (event.use_id.is_empty() || *use_id == event.use_id)
     });
     if permitted {

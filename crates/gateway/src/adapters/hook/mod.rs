@@ -83,6 +83,8 @@ struct Judged {
     exit: Option<Prepared>,
     /// What was taken out of what it printed, in words.
     taken: String,
+    /// It has failed. The client may report it again as if it had run (2.1.329 does for a file that is not there).
+    has_failed: bool,
 }
 
 impl Judged {
@@ -98,7 +100,10 @@ pub enum Side {
     /// An ordinary process: it starts the sandboxes of its commands itself.
     Outside,
     /// Launched behind the wall: the gate starts them beside its own.
-    Inside,
+    Inside {
+        /// Whether the project's changes are kept apart in an overlay that commands beside it do not share.
+        is_apart: bool,
+    },
 }
 
 /// One event, read.
@@ -291,6 +296,7 @@ impl Hooks {
             waiting: None,
             exit: None,
             taken: String::new(),
+            has_failed: false,
         };
         let mut answer = verdict::allow(why);
         let meant = permit.request().arguments().canonical();
@@ -343,7 +349,7 @@ impl Hooks {
         )
         .of_a_call(permit.request().phase());
         let owner = Owner { session, from: "shell".to_owned() };
-        let waiting = shell::Waiting::prepare(permit, cwd.as_deref(), &self.gate, owner).await?;
+        let waiting = shell::Waiting::prepare(permit, cwd.as_deref(), &self.gate, owner, event.side).await?;
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let input = event.body.get("tool_input").ok_or("the call has no input")?;
         let found = (event.side == Side::Outside).then_some(place);
@@ -453,6 +459,7 @@ impl Hooks {
                 waiting: None,
                 exit: None,
                 taken: String::new(),
+                has_failed: false,
             },
         );
         verdict::allow("the gate decides on this call where it is served")

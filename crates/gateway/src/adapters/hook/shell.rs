@@ -1,9 +1,10 @@
 //! The client's shell commands, run behind the wall: the hook replaces the command by one that fetches the judged command
 //! from the gate. What runs is what was judged, once, whatever happened to the client's copy of it in between.
 
+use super::Side;
 use crate::adapters::egress::{Owner, Prepared};
 use crate::config::Place;
-use crate::config::confine::Site;
+use crate::config::confine::{Access, Site};
 use crate::config::place;
 use crate::gate::Gate;
 use judge::permit::{Permit, Recorded};
@@ -44,8 +45,14 @@ impl Waiting {
         cwd: Option<&str>,
         gate: &Arc<Gate>,
         owner: Owner,
+        side: Side,
     ) -> Result<Self, String> {
-        let (shell, place) = (&gate.config.shell, &gate.place);
+        let place = &gate.place;
+        let mut shell = gate.config.shell.clone();
+        // One overlay cannot stand twice. A command must not change in place what its agent's changes are kept apart from.
+        if side == (Side::Inside { is_apart: true }) && shell.workspace == Access::ReadWrite {
+            shell.workspace = Access::ReadOnly;
+        }
         let line = permit.request().arguments().member("command").and_then(Tree::as_text);
         let line = line.ok_or("the call has no `command`")?.to_owned();
         let overlay =
@@ -68,7 +75,7 @@ impl Waiting {
             arguments: ["-c", RUN, "bash", &line].map(str::to_owned).into(),
             cwd,
         };
-        let exit = Prepared::prepare(gate, owner, shell, &mut profile).await?;
+        let exit = Prepared::prepare(gate, owner, &shell, &mut profile).await?;
         Ok(Self {
             order: Order { profile, command, state: place.reserves(), runtime: shell.runtime() },
             permit,
