@@ -61,7 +61,12 @@ fn own(fitted: &Fitted<'_>, managed: &mut serde_json::Value) {
     let mut variables: BTreeMap<&str, &str> = BTreeMap::from(PROXIES.map(|name| (name, "")));
     let base = set("ANTHROPIC_BASE_URL").map_or(API, String::as_str);
     variables.insert("ANTHROPIC_BASE_URL", base);
+    let door = fitted.door.display().to_string();
+    variables.insert(super::VARIABLE, &door);
     managed["env"] = json!(variables);
+    // Programs that a repository's settings could name in their place would run beside the client, with its door.
+    managed["statusLine"] = json!({ "type": "command", "command": "printf 'behind Bailiwick'" });
+    managed["otelHeadersHelper"] = json!("printf {}");
     if set(KEYS[0].1).is_some() {
         managed["apiKeyHelper"] = json!(format!("printf %s \"${}\"", KEYS[0].1));
     }

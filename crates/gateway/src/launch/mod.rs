@@ -13,11 +13,11 @@ use crate::config::place;
 use crate::gate::Gate;
 use crate::session::Session;
 use crate::wire::control::{CONTROL_BYTES_MAX, Reply};
+use crate::wire::launch::{Launch, Launched};
 use crate::wire::lines::{self, Line};
 use crate::wire::record::{Body, Confined};
 use door::Door;
 use sandbox::warden::Order;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -26,37 +26,6 @@ use std::sync::atomic::Ordering;
 use tokio::io::{AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-
-/// What an operator wants launched.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Launch {
-    /// The name of its settings, `[agent.NAME]`; that of its program where absent.
-    pub profile: Option<String>,
-    /// The program, by absolute path, and its arguments.
-    pub command: Vec<String>,
-    /// Where it starts.
-    pub cwd: PathBuf,
-    /// Variables of the operator's that it may be given. No secret is among them.
-    pub environment: BTreeMap<String, String>,
-    /// Keep its changes to the project apart, under this name.
-    #[serde(default)]
-    pub overlay: Option<String>,
-}
-
-/// What the launcher does next.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Launched {
-    /// The wall, and what runs behind it.
-    pub order: Order,
-    /// Whether its sockets are to be handed over.
-    pub is_captured: bool,
-    /// How many records there were before.
-    pub records: u64,
-    /// Its overlay's folder, where it has one.
-    pub overlay: Option<PathBuf>,
-    /// What its operator should know, in words.
-    pub notes: Vec<String>,
-}
 
 /// What a client needs to live behind the wall: made by the adapter of each client that has one.
 struct Fitted<'a> {

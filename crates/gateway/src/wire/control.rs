@@ -32,9 +32,9 @@ pub enum Opening {
     /// Runs the permitted shell command of this call, from inside: after an empty answer its streams are sent, and its exit status is
     /// the last line.
     Shell(String),
-    /// Launches an agent behind the wall; answers with [`Launched`](crate::launch::Launched). After that the sockets of its sandbox
+    /// Launches an agent behind the wall; answers with [`Launched`](crate::wire::launch::Launched). After that the sockets of its sandbox
     /// are sent where it has some, and it is over with the connection, or with a line that says how it was confined.
-    Launch(Box<crate::launch::Launch>),
+    Launch(Box<crate::wire::launch::Launch>),
     /// One request of the operator; lines answer it.
     Control(Control),
 }

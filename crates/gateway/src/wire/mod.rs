@@ -6,6 +6,7 @@ pub mod console;
 pub mod control;
 pub mod descriptors;
 pub mod frame;
+pub mod launch;
 pub mod lines;
 pub mod record;
 pub mod sse;
