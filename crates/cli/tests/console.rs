@@ -495,3 +495,72 @@ fn the_first_person_is_let_in_by_what_serve_prints_and_no_later_one() {
     drop(gate);
     assert!(first(&project).get("console_link").is_none());
 }
+
+#[test]
+fn two_people_with_passkeys_are_two_and_a_terminal_is_a_third() {
+    let policy = r#"@approvers("2") permit (principal, action in Action::"write", resource) when { context.approved };"#;
+    let project = Project::new(policy);
+    project.set("ask_wait_seconds", "20");
+    let gate = Gate::start(&project);
+    let mut agent = Client::connect(&project);
+    let mut ann = Browser::enrolled(&project, &gate, "ann", "approver");
+    let mut bob = Browser::enrolled(&project, &gate, "bob", "approver");
+    let call = agent.begin_call(ASKED, json!({ "mark": "both" }));
+    let approval = project.asked();
+    let first = ann.grant(&approval);
+    assert!(first.status == 200 && first.body.contains("pending"), "{first:?}");
+    assert_eq!(project.effects().len(), 0, "one is not two");
+    assert_ne!(ann.grant(&approval).status, 200, "and is not two the second time");
+    let second = bob.grant(&approval);
+    assert!(second.status == 200 && second.body.contains("granted"), "{second:?}");
+    assert!(ran(&agent.answer(call)));
+    let decided = project.records("decision").pop().expect("a decision");
+    assert_eq!(decided["granted_by"], "ann and bob");
+
+    // Whoever is at the terminal counts as one person, whatever name is given there.
+    let call = agent.begin_call(ASKED, json!({ "mark": "mixed" }));
+    let approval = project.asked();
+    assert_eq!(project.grant(&approval).code, 0);
+    assert_ne!(project.grant(&approval).code, 0);
+    assert_eq!(bob.grant(&approval).status, 200);
+    assert!(ran(&agent.answer(call)));
+    assert_eq!(project.marks(), ["both", "mixed"]);
+}
+
+#[test]
+fn what_was_asked_under_other_rules_is_granted_in_vain() {
+    let project = Project::new(POLICY);
+    project.set("ask_wait_seconds", "20");
+    let gate = Gate::start(&project);
+    let mut agent = Client::connect(&project);
+    let mut ann = Browser::enrolled(&project, &gate, "ann", "approver");
+    let call = agent.begin_call(ASKED, json!({ "mark": "old" }));
+    let approval = project.asked();
+    project.only_policy(&format!("{POLICY} // reviewed"));
+    assert_eq!(project.run(&["policy", "reload"]).code, 0);
+    // The page still shows it, and the person says yes to what they see.
+    assert_eq!(ann.grant(&approval).status, 200);
+    let answer = agent.answer(call);
+    assert!(!ran(&answer) && words(&answer).contains("changed while it waited"), "{answer}");
+    assert_eq!(project.effects().len(), 0);
+}
+
+#[test]
+fn where_the_terminal_may_not_grant_it_lets_nobody_in_either() {
+    let project = Project::new(POLICY);
+    let path = project.config().join("bailiwick.toml");
+    let text = std::fs::read_to_string(&path).expect("the configuration");
+    std::fs::write(&path, format!("{text}\n[approvals]\nterminal = false\n")).expect("the configuration");
+    let gate = Gate::start(&project);
+    let mut agent = Client::connect(&project);
+    // The first person is let in by whoever starts the gate; after that only people who are in can grant.
+    let mut ann = Browser::enrolled(&project, &gate, "ann", "approver");
+    let link = project.run(&["console", "link", "--role", "approver"]);
+    assert!(link.code != 0 && link.err.contains("`terminal` in [approvals]"), "{link:?}");
+    let call = agent.begin_call(ASKED, json!({ "mark": "t1" }));
+    let approval = project.asked();
+    assert_ne!(project.grant(&approval).code, 0);
+    assert_eq!(ann.grant(&approval).status, 200);
+    assert!(ran(&agent.answer(call)));
+    alerts(&project, "grant-over-the-socket", 2);
+}

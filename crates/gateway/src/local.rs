@@ -31,7 +31,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 
 /// How long somebody may wait for something to change.
-const WAIT_MAX: Duration = Duration::from_secs(25);
+const WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long a command may print nothing until the line it ended is shown.
 const PAUSE: Duration = Duration::from_secs(1);
 
