@@ -234,8 +234,8 @@ for opening in ({"control": "status"}, {"control": "approvals"}, {"control": {"g
     s.sendall(json.dumps(opening).encode() + b"\n"); s.shutdown(socket.SHUT_WR)
     print(s.makefile().read().strip())
 s = socket.socket(socket.AF_UNIX); s.connect(os.environ["BAILIWICK_DOOR"])
-s.sendall(json.dumps({"hook": {"hook_event_name": "PreToolUse", "session_id": "s", "cwd": os.getcwd(), "tool_name": "Read",
-    "tool_use_id": "toolu_1", "tool_input": {"file_path": os.getcwd() + "/made"}}}).encode() + b"\n")
+s.sendall(json.dumps({"hook": {"event": {"hook_event_name": "PreToolUse", "session_id": "s", "cwd": os.getcwd(), "tool_name": "Read",
+    "tool_use_id": "toolu_1", "tool_input": {"file_path": os.getcwd() + "/made"}}}}).encode() + b"\n")
 print(s.makefile().readline().strip())
 "#;
     std::fs::write(project.path().join("ask.py"), ask).expect("a script");
