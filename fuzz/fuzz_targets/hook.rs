@@ -2,7 +2,7 @@
 //! The gate is a real one with its journal, opened once.
 #![no_main]
 
-use gateway::adapters::hook::Hooks;
+use gateway::adapters::hook::{Hooks, Side};
 use gateway::config::Place;
 use gateway::gate::Gate;
 use libfuzzer_sys::fuzz_target;
@@ -31,7 +31,7 @@ static STAND: LazyLock<Stand> = LazyLock::new(|| {
 fuzz_target!(|bytes: &[u8]| {
     let Ok(event) = serde_json::from_slice::<&RawValue>(bytes) else { return };
     let stand = &*STAND;
-    let answer = stand.runtime.block_on(stand.hooks.answer(event));
+    let answer = stand.runtime.block_on(stand.hooks.answer(event, Side::Outside, false));
     assert!(answer.is_object(), "{answer}");
     let said = answer.to_string();
     assert!(!said.contains(r#""allow""#) && !said.contains(r#""approve""#), "consent without a policy: {said}");
