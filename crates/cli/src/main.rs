@@ -26,7 +26,7 @@ mod terminal;
 
 use clap::{Parser, Subcommand};
 use gateway::config::Place;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The gate between an AI agent and everything it can touch.
@@ -236,9 +236,9 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
             relay::print_settings(&place()?, prompts)
         }
         Command::Sandbox(args) => sandbox::run(line.dir.as_deref(), line.state.as_deref(), *args),
-        Command::Shell { call } => match std::env::var_os(gateway::launch::VARIABLE) {
-            Some(door) => relay::run_outside(Path::new(&door), &call),
-            None => sandbox::shell(&place()?, &call),
+        Command::Shell { call } => match relay::Way::find(line.dir.as_deref(), line.state.as_deref())? {
+            relay::Way::Door(door) => relay::run_outside(&door, &call),
+            relay::Way::Place(place) => sandbox::shell(&place, &call),
         },
         Command::Warden => Ok(sandbox::serve()),
         Command::Decide(args) => decide::run(&place()?, &args),

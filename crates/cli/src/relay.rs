@@ -10,6 +10,7 @@ use gateway::config::{Config, Place};
 use gateway::launch;
 use gateway::wire::control::{CONTROL_BYTES_MAX, Control, Opening, Reply};
 use gateway::wire::frame::Object;
+use gateway::wire::launch::Ended;
 use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -48,9 +49,10 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    /// The door where there is one; otherwise the project's gate.
+    /// The door where there is one; otherwise the project's gate. Who names the gate means that one: a variable, which a
+    /// repository's settings may set, does not lead past it.
     pub(crate) fn find(dir: Option<&Path>, state: Option<&Path>) -> anyhow::Result<Self> {
-        match std::env::var_os(launch::VARIABLE) {
+        match std::env::var_os(launch::VARIABLE).filter(|_| dir.or(state).is_none()) {
             Some(door) => Ok(Self::Door(door.into())),
             None => Ok(Self::Place(Place::find(dir, state)?)),
         }
@@ -338,14 +340,14 @@ pub(crate) fn run_outside(door: &Path, call: &str) -> anyhow::Result<Outcome> {
         }
     };
     answer()?;
-    // Where the command ended is said on descriptor 4, if that is open.
-    let place = std::fs::OpenOptions::new().write(true).open("/proc/self/fd/4");
-    let place = place.or_else(|_| std::fs::OpenOptions::new().write(true).open("/dev/null"))?;
     let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let files = [input.as_fd(), output.as_fd(), error.as_fd(), place.as_fd()];
+    let files = [input.as_fd(), output.as_fd(), error.as_fd()];
     gateway::wire::descriptors::send(stream.as_fd(), &files)?;
-    let status = answer()?.as_u64().and_then(|status| u8::try_from(status).ok());
-    Ok(Outcome::Ended(status.unwrap_or(u8::MAX)))
+    let ended: Ended = serde_json::from_value(answer()?).context("the gate said something else")?;
+    if let Some(place) = ended.place {
+        crate::sandbox::say_place(&place);
+    }
+    Ok(Outcome::Ended(ended.status))
 }
 
 /// Asks the running gate one thing.

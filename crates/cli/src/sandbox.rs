@@ -455,9 +455,14 @@ pub(crate) fn shell(gate: &Place, call: &str) -> anyhow::Result<Outcome> {
         inside && place.canonicalize().is_ok_and(|real| real == *place && real.is_dir())
     };
     if let Some(place) = outcome.place.as_ref().filter(|place| stays(place)) {
-        drop(std::fs::write("/proc/self/fd/4", place.as_os_str().as_bytes()));
+        say_place(place);
     }
     Ok(Outcome::Ended(warden::status(&outcome.end)))
+}
+
+/// Tells the shell of a client where its command ended, if it listens.
+pub(crate) fn say_place(place: &Path) {
+    drop(std::fs::write("/proc/self/fd/4", place.as_os_str().as_bytes()));
 }
 
 /// The layers of the wall on this host: what each buys, and for the first that cannot be made, the remedy.

@@ -257,6 +257,27 @@ print(s.makefile().readline().strip())
 }
 
 #[test]
+fn a_command_is_handed_its_streams_and_no_other_file() {
+    let project = project();
+    let hand = r#"
+import json, os, socket
+for count in (3, 4, 2):
+    s = socket.socket(socket.AF_UNIX); s.connect(os.environ["BAILIWICK_DOOR"])
+    s.sendall(json.dumps({"shell": "--help"}).encode() + b"\n")
+    lines = s.makefile(); lines.readline()
+    socket.send_fds(s, [b"bwf\x01"], [os.open("/dev/null", os.O_RDWR) for _ in range(count)])
+    print(lines.readline().strip())
+"#;
+    std::fs::write(project.path().join("hand.py"), hand).expect("a script");
+    let handed = ran(&project, &["--quiet"], "/usr/bin/python3 hand.py");
+    let answers: Vec<Value> =
+        handed.out.lines().map(|line| serde_json::from_str(line).expect("an answer")).collect();
+    // What is no permitted call does not run, however it is spelled; its end is told like any other.
+    assert!(answers[0]["ok"]["status"].as_u64().is_some_and(|status| status != 0), "{handed:?}");
+    assert!(answers[1..].iter().all(|answer| answer["error"].is_string()), "{handed:?}");
+}
+
+#[test]
 fn two_runs_share_a_gate_and_outlive_each_other() {
     let project = project();
     let (mut first, mut first_out) = waiting(&project, "true");

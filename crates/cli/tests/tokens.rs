@@ -123,6 +123,8 @@ fn what_was_revoked_or_is_over_is_never_taken_in() {
         assert_eq!(revoked.code, 0, "{revoked:?}");
         assert_eq!(ci.redeem(token).code, 1, "what was revoked stays so");
     }
+    assert_eq!(ci.project.noted("withdrawn", 2).len(), 2);
+    assert_eq!(ci.project.records("granted").len(), 1, "what was only taken back was never given");
     let brief = ci.issue(&["--any", "mark", "--for", "1s"]);
     std::thread::sleep(std::time::Duration::from_millis(1_200));
     assert!(ci.redeem(&brief).err.contains("has ended"));

@@ -319,6 +319,19 @@ impl Approvers {
         Ok(standing)
     }
 
+    /// Keeps a grant that is over before it began, so that one of its id is never taken in.
+    ///
+    /// # Errors
+    /// [`NoGrant::NotRecorded`], or what the store says.
+    pub async fn forestall(&self, over: Standing, by: By) -> Result<(), NoGrant> {
+        let kept = self.store.stand(&over, clock::seconds())?;
+        if kept.state != over.state {
+            // It was taken in a moment ago.
+            return Box::pin(self.withdraw(&over.id, by)).await;
+        }
+        self.withdrawn(over.id, by).await
+    }
+
     /// Takes back a standing grant, or an approval that was not used.
     ///
     /// # Errors
@@ -330,9 +343,12 @@ impl Approvers {
         }
         // What is taken back is gone before it is written down: nothing may use it in between.
         self.store.withdraw_standing(id, now)?;
+        self.withdrawn(id.to_owned(), by).await
+    }
+
+    async fn withdrawn(&self, grant: String, by: By) -> Result<(), NoGrant> {
         self.changed();
-        let withdrawn =
-            Body::Withdrawn { grant: id.to_owned(), by: by.who.name, channel: by.channel.to_owned() };
+        let withdrawn = Body::Withdrawn { grant, by: by.who.name, channel: by.channel.to_owned() };
         Ok(self.history.record(None, withdrawn).await.map(|_| ())?)
     }
 

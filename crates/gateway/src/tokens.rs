@@ -223,13 +223,13 @@ impl Gate {
         let tombstone = Standing {
             id: id.to_owned(),
             state: "withdrawn".to_owned(),
-            by: by.who.name,
+            by: by.who.name.clone(),
             channel: by.channel.to_owned(),
             scope,
             left: 0,
             given_at: now,
             used_at: now,
         };
-        self.approvers.stand(tombstone).await.map(|_| ())
+        self.approvers.forestall(tombstone, by).await
     }
 }

@@ -114,10 +114,7 @@ fn keys(fitted: &mut Fitted<'_>, is_signed: bool) {
     let has = |variable: &str, fitted: &Fitted<'_>| {
         fitted.settings.env.contains_key(variable) || fitted.environment.contains_key(variable)
     };
-    // A value of the operator's own shell would be in the agent's reach.
-    for (_, variable) in KEYS {
-        fitted.environment.remove(variable);
-    }
+    // The operator's shell passes none on: what is there was named for this agent.
     if KEYS.iter().any(|(_, variable)| has(variable, fitted)) {
         return;
     }

@@ -2,17 +2,20 @@
 //! shell commands come in here; whatever an operator may ask is refused here and leaves an alert.
 
 use crate::adapters::hook::{Hooks, Side};
-use crate::adapters::mcp::{downstream::Endpoint, stdio};
+use crate::adapters::mcp::downstream::Endpoint;
+use crate::adapters::mcp::stdio::{self, Peer};
 use crate::gate::Gate;
 use crate::wire::control::{CONTROL_BYTES_MAX, Opening, Reply};
 use crate::wire::descriptors;
+use crate::wire::launch::Ended;
 use crate::wire::lines::{self, Line};
 use crate::wire::record::Body;
+use std::io::{PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use tokio::io::{AsyncWriteExt, BufReader, Interest};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -30,6 +33,8 @@ const DOOR_OPENS_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 pub const VARIABLE: &str = "BAILIWICK_DOOR";
 /// Where a shell says in which folder it ended.
 const PLACE_DESCRIPTOR: i32 = 4;
+/// Longest such folder, in bytes (`PATH_MAX` of limits.h).
+const PLACE_BYTES_MAX: u64 = 4_096;
 
 /// A door that is open until this is dropped.
 pub(super) struct Door {
@@ -127,7 +132,8 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, stream: UnixStream, side
         Ok(Opening::Mcp { server, conversation: _, cwd }) => {
             // Which conversation it is, is said by the agent's hooks, not by who connects.
             let endpoint = server.map_or(Endpoint::All, Endpoint::One);
-            return stdio::serve(gate, endpoint, (None, cwd), reader, writer).await;
+            let peer = Peer { conversation: None, cwd, side };
+            return stdio::serve(gate, endpoint, peer, reader, writer).await;
         }
         Ok(Opening::Hook { event, defers }) => tokio::select! {
             answer = hooks.answer(&event, side, defers) => answer.to_string(),
@@ -161,9 +167,9 @@ async fn shell(gate: &Gate, call: &str, mut reader: BufReader<OwnedReadHalf>, mu
     let streams = stream.async_io(Interest::READABLE, || descriptors::receive(stream.as_fd())).await;
     let reply = match streams.map_err(|error| error.to_string()).and_then(|files| start(gate, call, files)) {
         Err(why) => Reply::Error(why),
-        Ok(mut child) => tokio::select! {
-            ended = child.wait() => match ended {
-                Ok(status) => Reply::Ok(status.code().unwrap_or(128 + status.signal().unwrap_or(0)).into()),
+        Ok((mut child, place)) => tokio::select! {
+            ended = child.wait() => match ended.map(|status| ended_in(status, &place)) {
+                Ok(ended) => serde_json::to_value(ended).map_or_else(|error| Reply::Error(error.to_string()), Reply::Ok),
                 Err(error) => Reply::Error(error.to_string()),
             },
             // Nobody waits for it any more. Its wall comes down with it.
@@ -176,10 +182,30 @@ async fn shell(gate: &Gate, call: &str, mut reader: BufReader<OwnedReadHalf>, mu
     drop(writer.write_all(format!("{}\n", told(&reply)).as_bytes()).await.and(writer.shutdown().await));
 }
 
-fn start(gate: &Gate, call: &str, files: Vec<OwnedFd>) -> Result<tokio::process::Child, String> {
-    let [input, output, error, place] =
-        <[OwnedFd; 4]>::try_from(files).map_err(|_| "a command needs four open files".to_owned())?;
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+/// What a command says of its end: nothing but what is whole counts.
+fn ended_in(status: ExitStatus, place: &PipeReader) -> Ended {
+    let mut text = Vec::new();
+    // Whatever of the command is still there does not hold this up.
+    let read = rustix::io::ioctl_fionbio(place, true).map_err(std::io::Error::from);
+    let read = read.and_then(|()| place.take(PLACE_BYTES_MAX + 1).read_to_end(&mut text));
+    let is_whole = read.is_ok() && !text.is_empty() && text.len() as u64 <= PLACE_BYTES_MAX;
+    let place = String::from_utf8(text).ok().filter(|_| is_whole).map(PathBuf::from);
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    Ended { status: u8::try_from(code).unwrap_or(u8::MAX), place }
+}
+
+/// Starts the command on the agent's own streams. Where it ends is said on a pipe of the gate's: a file of the agent's would be
+/// opened anew there, with the gate's rights.
+fn start(
+    gate: &Gate,
+    call: &str,
+    files: Vec<OwnedFd>,
+) -> Result<(tokio::process::Child, PipeReader), String> {
+    let in_words = |error: std::io::Error| error.to_string();
+    let [input, output, error] =
+        <[OwnedFd; 3]>::try_from(files).map_err(|_| "a command needs its three streams".to_owned())?;
+    let (place, said) = std::io::pipe().map_err(in_words)?;
+    let program = std::env::current_exe().map_err(in_words)?;
     let mut command = std::process::Command::new(program);
     command.env_clear();
     for name in ["PATH", "HOME", "XDG_DATA_HOME"] {
@@ -192,10 +218,11 @@ fn start(gate: &Gate, call: &str, files: Vec<OwnedFd>) -> Result<tokio::process:
         .arg(&gate.place.config)
         .arg("--state")
         .arg(&gate.place.state)
-        .args(["shell", call])
+        .args(["shell", "--", call])
         .stdin(Stdio::from(input))
         .stdout(Stdio::from(output))
         .stderr(Stdio::from(error));
-    sandbox::pass(&mut command, place, PLACE_DESCRIPTOR);
-    tokio::process::Command::from(command).kill_on_drop(true).spawn().map_err(|error| error.to_string())
+    sandbox::pass(&mut command, said.into(), PLACE_DESCRIPTOR);
+    let child = tokio::process::Command::from(command).kill_on_drop(true).spawn().map_err(in_words)?;
+    Ok((child, place))
 }

@@ -29,7 +29,8 @@ impl Store {
             [now],
             |row| row.get(0),
         )?;
-        if active >= STANDING_MAX as i64 {
+        // One that is over before it began takes nobody's place.
+        if grant.state == "active" && active >= STANDING_MAX as i64 {
             return Err(StoreError::TooMany(STANDING_MAX));
         }
         let Scope { agent, user, tool, .. } = &grant.scope;

@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Most files in one message.
-pub const FILES_MAX: usize = 4;
+pub const FILES_MAX: usize = 3;
 /// Kind and version of the message.
 const MAGIC: [u8; 4] = *b"bwf\x01";
 

@@ -35,3 +35,12 @@ pub struct Launched {
     /// What its operator should know, in words.
     pub notes: Vec<String>,
 }
+
+/// How a permitted command ended that the gate ran for an agent behind the wall.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ended {
+    /// Its exit status, 128 and more for a signal.
+    pub status: u8,
+    /// The folder it ended in, where that counts for the next one.
+    pub place: Option<PathBuf>,
+}

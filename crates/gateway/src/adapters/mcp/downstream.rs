@@ -5,6 +5,7 @@ use super::bridge;
 use super::link::{Ask, Lane, Link};
 use super::upstream::{Client, Era, Inbound, MODERN, UpstreamError, meta};
 use super::{DENIED, INTERNAL_ERROR, METHOD_NOT_FOUND};
+use crate::adapters::hook::Side;
 use crate::facts::Scene;
 use crate::gate::{Gate, SessionGuard};
 use crate::pipeline::{self, Stop};
@@ -50,8 +51,8 @@ pub struct Downstream {
     pub(super) endpoint: Endpoint,
     pub(super) era: Era,
     pub(super) client: Client,
-    /// Where it was started, where that is known.
-    pub(super) cwd: OnceLock<String>,
+    /// On which side of the wall it is, and where it was started, where that is known.
+    pub(super) stands: OnceLock<(Side, Option<String>)>,
     /// Where messages go that belong to no request.
     pub(super) lane: Lane,
     links: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Slot>>>>,
@@ -244,7 +245,7 @@ impl Downstream {
             endpoint,
             era,
             client,
-            cwd: OnceLock::new(),
+            stands: OnceLock::new(),
             lane,
             links: Mutex::default(),
             asked: Mutex::default(),

@@ -3,6 +3,7 @@
 use super::downstream::{Arrival, Downstream, Endpoint};
 use super::link::{Lane, Parcel};
 use super::{INVALID_REQUEST, PARSE_ERROR};
+use crate::adapters::hook::Side;
 use crate::gate::Gate;
 use crate::wire::frame::{self, FRAME_BYTES_MAX, FrameError, Kind, Object};
 use crate::wire::lines::{self, Line};
@@ -20,12 +21,21 @@ const RUNNING_MAX: usize = 256;
 /// How long requests may go on after the client's input has ended, in seconds.
 const DRAIN_SECONDS_MAX: u64 = 20;
 
-/// Serves one client until its stream ends, as part of `conversation` where it belongs to one with a name; `cwd` is where it was
-/// started, where that is known.
+/// What is known of a client before it says anything.
+pub struct Peer {
+    /// The name of the conversation it belongs to, where that has one.
+    pub conversation: Option<String>,
+    /// Where it was started.
+    pub cwd: Option<String>,
+    /// On which side of the wall it is.
+    pub side: Side,
+}
+
+/// Serves one client until its stream ends.
 pub async fn serve(
     gate: Arc<Gate>,
     endpoint: Endpoint,
-    (conversation, cwd): (Option<String>, Option<String>),
+    peer: Peer,
     mut reader: impl AsyncBufRead + Unpin,
     writer: impl AsyncWrite + Unpin + Send + 'static,
 ) {
@@ -60,12 +70,10 @@ pub async fn serve(
             }
             let (era, about) = Downstream::client_of(&message);
             let begun = Downstream::begin(&gate, "stdio", endpoint.clone(), era, about, lane.clone());
-            if let Some(conversation) = &conversation {
+            if let Some(conversation) = &peer.conversation {
                 begun.join(conversation);
             }
-            if let Some(cwd) = &cwd {
-                drop(begun.cwd.set(cwd.clone()));
-            }
+            drop(begun.stands.set((peer.side, peer.cwd.clone())));
             client = Some(begun);
         }
         let Some(client) = client.clone() else { break };
