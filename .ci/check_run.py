@@ -486,6 +486,17 @@ def changes_in_an_overlay_are_counted_and_kept_apart(b, g):
     g.run("sandbox", "discard", "--overlay", "agent")
 
 
+@check
+def a_command_begins_where_the_last_one_ended(b, g):
+    g.stop()
+    g.policy(OPEN)
+    g.serve()
+    # Outside the project nothing begins.
+    r = b.drive(g, [bash(c) for c in ("mkdir -p sub && cd sub", "pwd", "cd /tmp", "pwd", "cd ..", "pwd")])
+    told = [told.splitlines()[0] for given, _, told in r.results("Bash") if given["command"] == "pwd"]
+    assert told == [g.project + "/sub", g.project + "/sub", g.project], r.results("Bash")
+
+
 def main():
     words = sys.argv[1:]
     real = gate.realclients()

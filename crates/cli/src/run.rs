@@ -12,7 +12,7 @@ use gateway::wire::record::{Body, Confined, Record};
 use sandbox::overlay::Overlay;
 use sandbox::warden;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -118,7 +118,14 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<Outcome> {
 fn program(word: &str) -> anyhow::Result<PathBuf> {
     let here = std::env::current_dir()?;
     if word.contains('/') {
-        return Ok(here.join(word));
+        let file = here.join(word);
+        // Inside it would only be missing; what an image alone has is missing out here.
+        return match file.metadata() {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Err(error).with_context(|| file.display().to_string())
+            }
+            _ => Ok(file),
+        };
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join(word)).find(|file| file.is_file());
