@@ -15,7 +15,11 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(definition) = Definition::read(raw) else { return };
     let json = definition.to_json();
     let again = Definition::read(&gateway::wire::frame::raw(&json)).expect("a stored definition is readable");
-    assert_eq!((&again.name, &again.digest), (&definition.name, &definition.digest), "a stored definition keeps its digest");
+    assert_eq!(
+        (&again.name, &again.digest),
+        (&definition.name, &definition.digest),
+        "a stored definition keeps its digest"
+    );
     // Loading is slow; a page of nested braces teaches nothing more than a small one.
     if bytes.len() > 4_096 {
         return;
@@ -30,7 +34,8 @@ fuzz_target!(|bytes: &[u8]| {
         flow: judge::flow::Flow::default(),
     };
     let inventory = Inventory::new([tool]);
-    let any = Source { name: "any.cedar".to_owned(), text: "permit(principal, action, resource);".to_owned() };
+    let any =
+        Source { name: "any.cedar".to_owned(), text: "permit(principal, action, resource);".to_owned() };
     let policy = Policy::load(&[any], &inventory).unwrap_or_else(|error| panic!("{error}"));
     let request = bailiwick_fuzz::call(&inventory, "desk", &definition.name, "{}");
     if let Some(request) = request {

@@ -21,7 +21,8 @@ static STAND: LazyLock<Stand> = LazyLock::new(|| {
     let config = folder.path().join(".bailiwick");
     std::fs::create_dir_all(config.join("policy")).expect("a folder can be made");
     std::fs::write(config.join("bailiwick.toml"), "[gate]\n").expect("a file can be written");
-    std::fs::write(config.join("tools.lock"), r#"{"version":1,"servers":{}}"#).expect("a file can be written");
+    std::fs::write(config.join("tools.lock"), r#"{"version":1,"servers":{}}"#)
+        .expect("a file can be written");
     let place = Place::of(config, Some(&folder.path().join("state"))).expect("a place");
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let gate = runtime.block_on(Gate::open(place)).unwrap_or_else(|why| panic!("{why}"));
@@ -34,5 +35,8 @@ fuzz_target!(|bytes: &[u8]| {
     let answer = stand.runtime.block_on(stand.hooks.answer(event, Side::Outside, false));
     assert!(answer.is_object(), "{answer}");
     let said = answer.to_string();
-    assert!(!said.contains(r#""allow""#) && !said.contains(r#""approve""#), "consent without a policy: {said}");
+    assert!(
+        !said.contains(r#""allow""#) && !said.contains(r#""approve""#),
+        "consent without a policy: {said}"
+    );
 });

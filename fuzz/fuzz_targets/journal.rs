@@ -51,7 +51,8 @@ fuzz_target!(|bytes: &[u8]| {
     let book = &*BOOK;
     let (path, whole) = &book.files[usize::from(*which) % book.files.len()];
     let mut changed = whole.clone();
-    let at = rest.first_chunk::<2>().map_or(0, |at| usize::from(u16::from_le_bytes(*at))) % (changed.len() + 1);
+    let at =
+        rest.first_chunk::<2>().map_or(0, |at| usize::from(u16::from_le_bytes(*at))) % (changed.len() + 1);
     let text = rest.get(2..).unwrap_or_default();
     match how % 4 {
         0 => changed = rest.to_vec(),

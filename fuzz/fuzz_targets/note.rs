@@ -12,13 +12,19 @@ static KEY: LazyLock<VerifierKey> =
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(text) = std::str::from_utf8(bytes) {
         if let Ok(key) = text.parse::<VerifierKey>() {
-            assert_eq!(key.to_string().parse::<VerifierKey>().expect("a written key is readable").id(), key.id());
+            assert_eq!(
+                key.to_string().parse::<VerifierKey>().expect("a written key is readable").id(),
+                key.id()
+            );
         }
         // The key is made anew for each run, so no input can hold its signature.
         assert!(Checkpoint::verify(text, &KEY).is_err(), "a note is accepted that was never signed");
     }
-    let number = |at: usize| bytes.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().expect("eight bytes")));
-    let proof: Vec<[u8; 32]> = bytes.get(16..).unwrap_or_default().chunks_exact(32).map(|c| c.try_into().expect("32")).collect();
+    let number = |at: usize| {
+        bytes.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().expect("eight bytes")))
+    };
+    let proof: Vec<[u8; 32]> =
+        bytes.get(16..).unwrap_or_default().chunks_exact(32).map(|c| c.try_into().expect("32")).collect();
     let (index, size) = (number(0), number(8));
     let (first, last) = (leaf_hash(b"a"), leaf_hash(bytes));
     // A proof of random hashes holds only for the trivial trees: one leaf, or twice the same tree.

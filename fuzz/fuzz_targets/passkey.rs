@@ -6,10 +6,8 @@ use gateway::people::webauthn::{Passkey, RelyingParty, Used};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
-static PARTY: LazyLock<RelyingParty> = LazyLock::new(|| RelyingParty {
-    id: "localhost".to_owned(),
-    origin: "http://localhost:8650".to_owned(),
-});
+static PARTY: LazyLock<RelyingParty> =
+    LazyLock::new(|| RelyingParty { id: "localhost".to_owned(), origin: "http://localhost:8650".to_owned() });
 /// As a browser on the right page would say it, in answer to 32 zero bytes.
 const MADE: &str = r#"{"type":"webauthn.create","challenge":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","origin":"http://localhost:8650"}"#;
 const USED: &str = r#"{"type":"webauthn.get","challenge":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","origin":"http://localhost:8650"}"#;
@@ -29,7 +27,8 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(PARTY.made(&challenge, USED.as_bytes(), bytes).is_err(), "a use passed as a making");
     assert!(PARTY.made(&[2; 32], bytes, bytes).is_err(), "a challenge nobody was given was answered");
     let (data, signature) = bytes.split_at(bytes.len() / 2);
-    let (known, foreign) = (Passkey { key: KEY.to_vec(), count: 0 }, Passkey { key: data.to_vec(), count: 0 });
+    let (known, foreign) =
+        (Passkey { key: KEY.to_vec(), count: 0 }, Passkey { key: data.to_vec(), count: 0 });
     let used = Used { client_data: USED.as_bytes(), authenticator_data: data, signature };
     assert!(PARTY.used(&challenge, &known, used).is_err(), "a signature holds by chance");
     let _ = PARTY.used(&challenge, &foreign, used).is_ok();

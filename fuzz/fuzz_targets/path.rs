@@ -17,7 +17,10 @@ impl Links for Table {
 fn normal(path: &AbsPath) {
     assert!(path.as_str().starts_with('/'), "{path:?}");
     assert!(path.components().all(|part| part != "." && part != ".."), "{path:?}");
-    assert!(!path.as_str().contains("//") && (path.as_str().len() == 1 || !path.as_str().ends_with('/')), "{path:?}");
+    assert!(
+        !path.as_str().contains("//") && (path.as_str().len() == 1 || !path.as_str().ends_with('/')),
+        "{path:?}"
+    );
 }
 
 // One line is the path; each further line is `PATH>TARGET` (a link), `PATH!` (unreadable) or `PATH?` (absent).
@@ -44,8 +47,14 @@ fuzz_target!(|text: &str| {
     for path in [&found.lexical, &found.entry, &found.real] {
         normal(path);
     }
-    let again = resolve(found.real.as_str(), &cwd, &home, &links).expect("a real path has no links left to follow");
+    let again =
+        resolve(found.real.as_str(), &cwd, &home, &links).expect("a real path has no links left to follow");
     assert_eq!(again.real, found.real);
-    let zones = Zones { workspace: cwd, home, temp: vec![place("/tmp")], gate: vec![place("/home/ann/work/.bailiwick")] };
+    let zones = Zones {
+        workspace: cwd,
+        home,
+        temp: vec![place("/tmp")],
+        gate: vec![place("/home/ann/work/.bailiwick")],
+    };
     zones.zone(&found.real);
 });

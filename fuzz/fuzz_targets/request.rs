@@ -17,7 +17,13 @@ const SCHEMA: &str = r#"{"type":"object","properties":{
   "rate":{"type":"number"}},"additionalProperties":false}}}"#;
 
 static RULES: LazyLock<(Inventory, Policy)> = LazyLock::new(|| {
-    let kinds = [("path", Kind::Path), ("url", Kind::Url), ("host", Kind::Host), ("command", Kind::Command), ("paths", Kind::Path)];
+    let kinds = [
+        ("path", Kind::Path),
+        ("url", Kind::Url),
+        ("host", Kind::Host),
+        ("command", Kind::Command),
+        ("paths", Kind::Path),
+    ];
     let kinds = kinds.map(|(name, kind)| (name.to_owned(), kind)).into();
     let schema = serde_json::from_str(SCHEMA).expect("the schema is JSON");
     let inventory = Inventory::new([Tool {
@@ -29,7 +35,8 @@ static RULES: LazyLock<(Inventory, Policy)> = LazyLock::new(|| {
         digest: String::new(),
         flow: judge::flow::Flow::default(),
     }]);
-    let any = Source { name: "any.cedar".to_owned(), text: "permit(principal, action, resource);".to_owned() };
+    let any =
+        Source { name: "any.cedar".to_owned(), text: "permit(principal, action, resource);".to_owned() };
     let policy = Policy::load(&[any], &inventory).expect("the policy loads");
     (inventory, policy)
 });

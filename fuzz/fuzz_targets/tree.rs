@@ -10,5 +10,8 @@ fuzz_target!(|bytes: &[u8]| {
     let canonical = tree.canonical();
     let again = Tree::parse(canonical.as_bytes()).expect("a canonical form is readable");
     assert_eq!(canonical, again.canonical(), "the canonical form is a fixed point");
-    assert!(serde_json::from_slice::<serde_json::Value>(bytes).is_ok(), "nothing is accepted that JSON does not have");
+    assert!(
+        serde_json::from_slice::<serde_json::Value>(bytes).is_ok(),
+        "nothing is accepted that JSON does not have"
+    );
 });

@@ -7,7 +7,9 @@ use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use vault::{Binding, Destination, Grant, PathPattern, Place, Secret, SecretName, Source, Store, Unlock, Vault, Wallet};
+use vault::{
+    Binding, Destination, Grant, PathPattern, Place, Secret, SecretName, Source, Store, Unlock, Vault, Wallet,
+};
 
 const VALUE: &str = "tok_7fKq93LmWz25RvXy";
 const HOST: &str = "api.example";
@@ -58,7 +60,9 @@ fuzz_target!(|bytes: &[u8]| {
     if !request.uri().path().starts_with('/') || request.uri().authority().is_some() {
         return;
     }
-    for (host, port, tls) in [(HOST, 443, true), (HOST, 443, false), (HOST, 8443, true), ("evil.example", 443, true)] {
+    for (host, port, tls) in
+        [(HOST, 443, true), (HOST, 443, false), (HOST, 8443, true), ("evil.example", 443, true)]
+    {
         let to = Destination::new(host, port, tls);
         let mut head = request.clone().into_parts().0;
         let before = head.clone();
@@ -71,7 +75,8 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(used.secrets().is_empty() || fits, "{to:?} {}", head.uri);
         let bound = format!("Bearer {VALUE}");
         for (name, value) in &head.headers {
-            let is_bound = fits && name == http::header::AUTHORIZATION && value.as_bytes() == bound.as_bytes();
+            let is_bound =
+                fits && name == http::header::AUTHORIZATION && value.as_bytes() == bound.as_bytes();
             assert!(is_bound || !holds(value.as_bytes(), VALUE), "{name}");
             assert!(!holds(value.as_bytes(), &bench.placeholder), "{name}");
         }

@@ -35,7 +35,8 @@ pub fn call(inventory: &Inventory, server: &str, tool: &str, arguments: &str) ->
         calls_last_minute: 1,
         provenance: judge::flow::Provenance::blank(),
     };
-    let principal = Principal { agent: "agent".to_owned(), user: "ann".to_owned(), groups: vec!["staff".to_owned()] };
+    let principal =
+        Principal { agent: "agent".to_owned(), user: "ann".to_owned(), groups: vec!["staff".to_owned()] };
     let name = ToolName { server: server.to_owned(), tool: tool.to_owned() };
     let arguments = Tree::parse(arguments.as_bytes()).ok()?;
     normalize(RawCall { principal, name, arguments, beside: Tree::Null }, inventory, &facts).ok()

@@ -2,15 +2,30 @@
 //! It works on the stable compiler: coverage comes from LLVM's own pass, sanitizers are left out (there is no unsafe).
 
 use anyhow::{Context, bail};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Where libFuzzer sees which branches an input took. The same flags as `cargo fuzz --sanitizer none`, `fuzzing` included: it
-/// opens the doors to readers that no other crate may call.
-const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing";
+/// Where libFuzzer sees which branches of our own crates an input took: the flags of `cargo fuzz --sanitizer none`, some speed,
+/// and `fuzzing`, which opens the doors to readers that no other crate may call. Debug assertions stay: a wrapped length is a
+/// finding. Libraries are not instrumented, so that they are built once for everything.
+const COVERAGE: [&str; 8] = [
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Copt-level=1",
+    "--cfg",
+    "fuzzing",
+];
+/// Set where this program stands between cargo and the compiler.
+pub(crate) const INSTRUMENTS: &str = "XTASK_INSTRUMENTS";
+/// The package of the targets.
+const PACKAGE: &str = "bailiwick-fuzz";
+/// Without it they are not built.
+const FEATURE: &str = "instrumented";
 /// Longest input tried, in bytes: past this, bounds are what is tested, and unit tests do that.
 const INPUT_BYTES_MAX: &str = "-max_len=8192";
 /// Longest time for one input, in seconds.
@@ -30,12 +45,9 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<bool> {
         }
     }
     let folder = crate::root().join("fuzz");
-    let platform = env!("HOST_PLATFORM");
     let mut build = crate::cargo();
-    build.current_dir(&folder).env("RUSTFLAGS", COVERAGE).env("CARGO_TARGET_DIR", folder.join("target"));
-    // Not `--locked`: a crate that gains a dependency may update this lock file, which ships nothing.
-    // With a platform named, build scripts and macros stay uninstrumented.
-    build.args(["build", "--quiet", "--bins", "--target", platform]);
+    build.env("RUSTC_WORKSPACE_WRAPPER", std::env::current_exe()?).env(INSTRUMENTS, "1");
+    build.args(["build", "--quiet", "--locked", "--bins", "--package", PACKAGE, "--features", FEATURE]);
     crate::succeed(&mut build)?;
     let all = targets(&folder)?;
     if let Some(unknown) = chosen.iter().find(|name| !all.contains(name)) {
@@ -43,7 +55,7 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<bool> {
     }
     let (mut inputs, mut crashed) = (0, Vec::new());
     let targets: Vec<_> = all.iter().filter(|name| chosen.is_empty() || chosen.contains(name)).collect();
-    let binaries = folder.join("target").join(platform).join("debug");
+    let binaries = crate::target().join("debug");
     let next = AtomicUsize::new(0);
     let work = || {
         let mut seen = Vec::new();
@@ -79,6 +91,19 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<bool> {
         crashed.join(" ")
     );
     Ok(crashed.is_empty())
+}
+
+/// Compiles as cargo asks, with what [`COVERAGE`] adds; build scripts run here and are left as they are.
+pub(crate) fn instrumented(arguments: &[String]) -> ExitCode {
+    let Some((compiler, rest)) = arguments.split_first() else { return ExitCode::FAILURE };
+    let mut compile = Command::new(compiler);
+    compile.args(rest);
+    if rest.iter().any(|word| word == "--crate-name") && !rest.iter().any(|word| word == "build_script_build")
+    {
+        compile.args(COVERAGE);
+    }
+    eprintln!("xtask: {compiler}: {}", compile.exec());
+    ExitCode::FAILURE
 }
 
 struct Seen {

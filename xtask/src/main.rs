@@ -23,6 +23,9 @@ cargo xtask bench NAME|all [--json] measure: decision, flow, filter, journal, mc
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if std::env::var_os(fuzz::INSTRUMENTS).is_some() {
+        return fuzz::instrumented(&arguments);
+    }
     match run(&arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),

@@ -9,6 +9,8 @@ const READ_BYTES: usize = 4_096;
 /// TLS record and handshake types, and extensions (RFC 8446 §4, §5.1; RFC 9849).
 const RECORD_HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
+/// Type and length of a handshake message.
+const HEADER_BYTES: usize = 4;
 const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 
 /// A ClientHello that TLS itself accepted.
@@ -70,22 +72,25 @@ pub(crate) async fn read(io: &mut (impl AsyncRead + Unpin), bytes_max: usize) ->
     }
 }
 
-/// The types of a ClientHello's extensions; `None` if it is not whole.
+/// The types of a ClientHello's extensions; `None` if it is not whole. What came after it is not looked at: how much has, is the
+/// network's chance.
 fn extensions(raw: &[u8]) -> Option<Vec<u16>> {
-    let mut records = raw;
+    let mut records = Cursor(raw);
     let mut message = Vec::new();
-    while let [RECORD_HANDSHAKE, _, _, high, low, rest @ ..] = records {
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        message.extend_from_slice(rest.get(..length)?);
-        records = &rest[length..];
-    }
-    let mut message = Cursor(&message);
-    let kind = message.take(1)?;
-    let length = message.number(3)?;
-    let mut body = Cursor(message.take(length)?);
-    if kind != [CLIENT_HELLO] {
-        return None;
-    }
+    let end = loop {
+        if let [CLIENT_HELLO, a, b, c, ..] = message[..]
+            && let end = HEADER_BYTES + u32::from_be_bytes([0, a, b, c]) as usize
+            && message.len() >= end
+        {
+            break end;
+        }
+        if records.take(3)?.first() != Some(&RECORD_HANDSHAKE) {
+            return None;
+        }
+        let length = records.number(2)?;
+        message.extend_from_slice(records.take(length)?);
+    };
+    let mut body = Cursor(&message[HEADER_BYTES..end]);
     body.take(2 + 32)?; // version, random
     for bytes in [1, 2, 1] {
         let length = body.number(bytes)?; // session, cipher suites, compression
@@ -124,6 +129,23 @@ impl<'a> Cursor<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn extensions_are_those_of_the_first_message_whatever_follows() {
+        let body = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0x13, 1, 1, 0, 0, 4, 0xfe, 0x0d, 0, 0]].concat();
+        let message = [&[1, 0, 0, u8::try_from(body.len()).unwrap()][..], &body].concat();
+        let record = |part: &[u8]| [&[22, 3, 1, 0, u8::try_from(part.len()).unwrap()][..], part].concat();
+        let (one, two) = (record(&message), [record(&message[..2]), record(&message[2..])].concat());
+        let encrypted = Some(vec![ENCRYPTED_CLIENT_HELLO]);
+        for raw in [&one, &two] {
+            assert_eq!(extensions(raw), encrypted);
+            for noise in [&[22][..], &[22, 3, 1, 0, 9, 9], &[23, 3, 3, 0, 1, 0], &one] {
+                assert_eq!(extensions(&[raw, noise].concat()), encrypted);
+            }
+            assert_eq!(extensions(&raw[..raw.len() - 1]), None);
+        }
+        assert_eq!(extensions(&[&record(&message[..9])[..], &[23, 3, 3, 0, 1, 0]].concat()), None);
+    }
 
     proptest! {
         #[test]
