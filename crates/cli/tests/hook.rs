@@ -5,7 +5,7 @@ mod common;
 
 use common::{Client, Gate, Project, Ran, eventually, ran};
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, Stdio};
 
@@ -419,6 +419,7 @@ fn no_variable_leads_past_the_gate_that_is_named() {
     let yes = r#"{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"allow"}}"#;
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
+            drop(BufReader::new(&stream).lines().next());
             drop(writeln!(&stream, "{yes}"));
         }
     });
