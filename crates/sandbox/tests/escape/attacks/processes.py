@@ -1,7 +1,7 @@
 """Attacks on processes: of the host, of the sandbox's first process, and ways to outlive the sandbox.
 VICTIM is a process of the same user on the host, with a secret in its environment."""
 
-import ctypes, os, signal, struct, sys, time
+import ctypes, fcntl, os, signal, struct, sys, time
 from attack import *
 
 PTRACE_SEIZE, PTRACE_ATTACH, PTRACE_DETACH = 0x4206, 16, 17
@@ -156,12 +156,17 @@ def outlives_as_a_sibling():
 @attack("survivor")
 def outlives_stopped():
     """Own: everything is stopped as the main process ends, so that no handler can run."""
+    heard, said = os.pipe()
+    said = fcntl.fcntl(said, fcntl.F_DUPFD, 64)
     for _ in range(4):
         child = os.fork()
         if child == 0:
             quiet()
+            os.write(said, b".")
             while True:
                 time.sleep(30)
+        # Stopped before that, it would hold this one's output.
+        os.read(heard, 1)
         os.kill(child, signal.SIGSTOP)
 
 
