@@ -15,6 +15,23 @@ use gateway::wire::control::Control;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Action {
+    #[command(flatten)]
+    Answered(Answered),
+    /// Make a key whose tokens can count as approval
+    Key {
+        /// The issuer's name in records
+        issuer: String,
+        /// Where the private key is written
+        #[arg(long, value_name = "FILE")]
+        out: std::path::PathBuf,
+    },
+    /// Sign a grant beforehand, for a workflow nobody watches; prints the token
+    Issue(Box<token::Issue>),
+}
+
+/// What the running gate answers.
+#[derive(clap::Subcommand)]
+pub(crate) enum Answered {
     /// What waits, and what was answered
     List {
         /// Also what was answered or has lapsed
@@ -64,16 +81,6 @@ pub(crate) enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Make a key whose tokens can count as approval
-    Key {
-        /// The issuer's name in records
-        issuer: String,
-        /// Where the private key is written
-        #[arg(long, value_name = "FILE")]
-        out: std::path::PathBuf,
-    },
-    /// Sign a grant beforehand, for a workflow nobody watches; prints the token
-    Issue(Box<token::Issue>),
     /// Take a token in
     Redeem {
         /// The file it is in, or `-` for standard input
@@ -92,13 +99,13 @@ pub(crate) fn run(place: impl Fn() -> anyhow::Result<Place>, action: Action) -> 
     match action {
         Action::Key { issuer, out } => token::key(&issuer, &out),
         Action::Issue(issue) => token::issue(place, *issue),
-        action => answered(&place()?, action),
+        Action::Answered(action) => answered(&place()?, action),
     }
 }
 
-fn answered(place: &Place, action: Action) -> anyhow::Result<Outcome> {
+fn answered(place: &Place, action: Answered) -> anyhow::Result<Outcome> {
     match action {
-        Action::List { all, json } => {
+        Answered::List { all, json } => {
             let mut approvals = list(place)?;
             approvals.retain(|approval| all || json || approval.state == "pending");
             if json {
@@ -109,21 +116,21 @@ fn answered(place: &Place, action: Action) -> anyhow::Result<Outcome> {
                 show::list(&approvals);
             }
         }
-        Action::Show { id, json } => {
+        Answered::Show { id, json } => {
             let approval = one(place, &id)?;
             if json { terminal::say_json(&approval) } else { show::whole(&approval) }
         }
-        Action::Grant { id, more } => {
+        Answered::Grant { id, more } => {
             let more = more.wanted()?;
             answer(place, Control::Grant { id: one(place, &id)?.id, by: operator(), more })?;
         }
-        Action::Refuse { id, reason } => {
+        Answered::Refuse { id, reason } => {
             answer(place, Control::Refuse { id: one(place, &id)?.id, by: operator(), reason })?;
         }
-        Action::Leave { id, to } => {
+        Answered::Leave { id, to } => {
             answer(place, Control::Leave { id: one(place, &id)?.id, by: operator(), to })?;
         }
-        Action::Grants { all, json } => {
+        Answered::Grants { all, json } => {
             let mut grants = standing(place)?;
             grants.retain(|grant| all || json || grant.state == "active");
             if json {
@@ -133,8 +140,8 @@ fn answered(place: &Place, action: Action) -> anyhow::Result<Outcome> {
             }
             grants.iter().filter(|_| !json).for_each(show::standing);
         }
-        Action::Redeem { token } => return token::redeem(place, &token),
-        Action::Withdraw { id } => {
+        Answered::Redeem { token } => return token::redeem(place, &token),
+        Answered::Withdraw { id } => {
             let known = standing(place)?.into_iter().map(|grant| grant.id);
             let known = known.chain(list(place)?.into_iter().map(|approval| approval.id));
             // A token that was never shown to this gate is revoked all the same.
@@ -142,8 +149,7 @@ fn answered(place: &Place, action: Action) -> anyhow::Result<Outcome> {
             ask(place, Control::Withdraw { id: id.clone(), by: operator() })?;
             terminal::say(&format!("{id} was taken back."));
         }
-        Action::Watch => watch::run(place)?,
-        Action::Key { .. } | Action::Issue(_) => {}
+        Answered::Watch => watch::run(place)?,
     }
     Ok(Outcome::Done)
 }
