@@ -116,7 +116,16 @@ pub(crate) fn run(place: Option<&Place>, state: Option<&Path>, json: bool) -> an
             );
         }
     }
-    match sandbox::layers(state) {
+    let layers = sandbox::layers(state);
+    if let Some(place) =
+        place.filter(|place| Config::load(&place.config).is_ok_and(|config| config.gate.claude_code))
+    {
+        let launches = matches!(layers, Ok(Ok(_)));
+        for (what, result) in crate::client::standing(place.project(), launches) {
+            find(what, result);
+        }
+    }
+    match layers {
         Err(error) => find("sandbox", Err(format!("{error:#}"))),
         Ok(Err(missing)) => find("sandbox", Err(missing.to_string())),
         Ok(Ok(layers)) => {

@@ -2,6 +2,7 @@
 //! It decides nothing; every decision is the gateway's and the judge's.
 
 mod approvals;
+mod client;
 mod console;
 mod decide;
 mod demo;
@@ -11,6 +12,7 @@ mod inventory;
 mod journal;
 mod login;
 mod phase;
+mod plugin;
 mod policy;
 mod proxy;
 mod quarantine;
@@ -70,7 +72,7 @@ enum Command {
         #[arg(long = "scope", value_name = "SERVER/TOOL")]
         scope: Vec<String>,
     },
-    /// Answer one Claude Code hook event, or print the settings that install the hook
+    /// Answer one Claude Code hook event, or print what installs the hook
     Hook {
         #[command(subcommand)]
         action: Option<relay::HookAction>,
@@ -234,6 +236,9 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
         }
         Command::Hook { action: Some(relay::HookAction::Settings { prompts }), defers: _ } => {
             relay::print_settings(&place()?, prompts)
+        }
+        Command::Hook { action: Some(relay::HookAction::Plugin { folder }), defers: _ } => {
+            plugin::write(&folder)
         }
         Command::Sandbox(args) => sandbox::run(line.dir.as_deref(), line.state.as_deref(), *args),
         Command::Shell { call } => match relay::Way::find(line.dir.as_deref(), line.state.as_deref())? {

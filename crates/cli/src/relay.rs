@@ -38,6 +38,11 @@ pub(crate) enum HookAction {
         #[arg(long)]
         prompts: bool,
     },
+    /// Write the plugin for Claude Code to a folder, with the hooks and servers of this very program
+    Plugin {
+        /// A new folder, outside of any project
+        folder: PathBuf,
+    },
 }
 
 /// The gate as an agent's programs find it.

@@ -439,6 +439,59 @@ fn no_variable_leads_past_the_gate_that_is_named() {
 }
 
 #[test]
+fn the_plugin_covers_the_events_that_the_settings_do_and_says_no_where_its_program_is_gone() {
+    let project = project();
+    let _gate = Gate::start(&project);
+    let outside = project.path().with_file_name("plugin");
+    let inside = project.path().join("plugin");
+    for (folder, code) in [(&outside, 0), (&outside, 0), (&inside, 2)] {
+        let ran = project.run(&["hook", "plugin", &folder.display().to_string()]);
+        assert_eq!(ran.code, code, "{ran:?}");
+    }
+    assert!(!inside.exists(), "an agent could change it there");
+    std::fs::remove_file(outside.join(".claude-plugin/plugin.json")).expect("it was written");
+    let ran = project.run(&["hook", "plugin", &outside.display().to_string()]);
+    assert!(ran.code == 2 && ran.err.contains("something else"), "{ran:?}");
+    let hooks = std::fs::read(outside.join("hooks/hooks.json")).expect("hooks");
+    let hooks: Value = serde_json::from_slice(&hooks).expect("JSON");
+    let settings = project.json(&["hook", "settings"]);
+    let events = |of: &Value| of["hooks"].as_object().expect("events").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(events(&hooks), events(&settings));
+    for name in events(&hooks) {
+        let hook = &hooks["hooks"][&name][0]["hooks"][0];
+        assert_eq!((&hook["onFailure"], &hook["type"]), (&json!("block"), &json!("command")), "{name}");
+        let line = hook["command"].as_str().expect("a command line");
+        let call = |line: &str, id: &str| {
+            let mut command = std::process::Command::new("sh");
+            command.args(["-c", line]).env_clear().current_dir(project.path());
+            command.env("HOME", project.path()).env("BAILIWICK_STATE", project.state());
+            common::finish(&mut command, bash(&project, "PreToolUse", id, "ls").to_string().as_bytes())
+        };
+        assert_eq!(permission(&answer(&project, &call(line, &name))), "allow", "{name}");
+        let gone = line.replace("bailiwick", "nowhere");
+        assert_eq!(call(&gone, &name).code, 2, "{name}: a client of any version takes this for no");
+    }
+}
+
+#[test]
+fn a_session_and_each_subagent_are_told_who_sets_the_task() {
+    let project = project();
+    let gate = Gate::start(&project);
+    for name in ["SessionStart", "SubagentStart"] {
+        let told = ask(&project, &event(&project, name, json!({ "source": "startup" })));
+        let said = &told["hookSpecificOutput"];
+        assert_eq!(said["hookEventName"], name);
+        let words = said["additionalContext"].as_str().expect("words");
+        assert!(words.starts_with("About this session (Bailiwick, version 1): "), "{words}");
+        assert!(words.contains("Only marks named") && !words.contains("bailiwick__phase"), "{words}");
+    }
+    drop(gate);
+    // Where there is none to ask, the session is not told that there was.
+    let told = ask(&project, &event(&project, "SubagentStart", json!({})));
+    assert!(told.get("hookSpecificOutput").is_none(), "{told}");
+}
+
+#[test]
 fn what_the_client_says_oddly_is_denied_beside_what_it_says_plainly() {
     let project = project();
     let _gate = Gate::start(&project);

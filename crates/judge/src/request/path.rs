@@ -312,13 +312,19 @@ impl Zones {
             Zone::Gate
         } else if path.is_within(&self.workspace) {
             Zone::Workspace
-        } else if self.temp.iter().any(|temp| path.is_within(temp)) {
+        } else if self.is_temp(path) {
             Zone::Temp
         } else if path.is_within(&self.home) {
             Zone::Home
         } else {
             Zone::System
         }
+    }
+
+    /// A home among temporary files, as build hosts have them, is a home.
+    fn is_temp(&self, path: &AbsPath) -> bool {
+        let is_home = |temp: &AbsPath| path.is_within(&self.home) && self.home.is_within(temp);
+        self.temp.iter().any(|temp| path.is_within(temp) && !is_home(temp))
     }
 
     /// Whether the gate's own files lie at or below `path`, so that moving or deleting it would reach them.
@@ -630,6 +636,20 @@ mod tests {
             ("/run/cafe", Zone::System),
         ] {
             assert_eq!(zones.zone(&abs(path)), want, "{path}");
+        }
+        let among = Zones {
+            home: abs("/tmp/u"),
+            temp: vec![abs("/tmp"), abs("/tmp/u/tmp")],
+            workspace: abs("/tmp/u/work"),
+            gate: vec![],
+        };
+        for (path, want) in [
+            ("/tmp/u/.ssh/k", Zone::Home),
+            ("/tmp/u2", Zone::Temp),
+            ("/tmp/u/tmp/x", Zone::Temp),
+            ("/tmp/u/work/a", Zone::Workspace),
+        ] {
+            assert_eq!(among.zone(&abs(path)), want, "{path}");
         }
         for (path, want) in
             [("/home/u", true), ("/Home", true), ("/home/u/work", true), ("/", true), ("/tmp", false)]

@@ -7,6 +7,7 @@ pub mod prompt;
 pub mod settings;
 mod shell;
 pub mod verdict;
+mod words;
 
 pub use after::Shown;
 
@@ -143,10 +144,10 @@ impl Hooks {
                 followed.moved_on();
                 self.batch(&followed, &event)
             }
-            "SessionStart" => match crate::marks::preamble(&self.gate, &followed.session, Some(CLAUDE)) {
-                Some(words) => verdict::told_at_start(&words),
-                None => verdict::nothing(),
-            },
+            // A subagent begins with a conversation of its own, in which nothing was said yet.
+            "SessionStart" | "SubagentStart" => {
+                verdict::told_at_start(&event.name, &words::at_start(&self.gate, &followed.session))
+            }
             "UserPromptSubmit" => {
                 let prompt = event.body.text("prompt").unwrap_or_default();
                 let digest = judge::digest::hex(prompt.as_bytes());

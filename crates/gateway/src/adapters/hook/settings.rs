@@ -1,18 +1,19 @@
-//! The settings that put Claude Code under the gate's hooks. Printed for a person or a launcher to install;
-//! never written anywhere from here.
+//! The settings that put Claude Code under the gate's hooks, and the hooks of a plugin that does what it can without an administrator.
+//! Made for a person or a launcher to install; never written anywhere from here.
 
 use crate::inventory::propose;
 use serde_json::{Value, json};
 use std::path::Path;
 
 /// Events the gate hears, each failing closed.
-const EVENTS: [&str; 9] = [
+const EVENTS: [&str; 10] = [
     "PreToolUse",
     "PostToolUse",
     "PostToolUseFailure",
     "PostToolBatch",
     "UserPromptSubmit",
     "SessionStart",
+    "SubagentStart",
     "SessionEnd",
     "ConfigChange",
     "PermissionRequest",
@@ -49,20 +50,18 @@ pub fn inside(program: &Path, wait_seconds: u64) -> Value {
     managed(program, &["hook"], wait_seconds)
 }
 
+/// The hooks of a plugin, which run `program` as the client's shell finds it. A plugin cannot demand a version of the client, and older
+/// ones do not know `onFailure`: there the shell's own exit code says no where `program` is missing or dies.
+pub fn plugin(program: &str, wait_seconds: u64) -> Value {
+    let command = format!("{program} hook || exit 2");
+    json!({
+        "description": "Every tool call is judged, recorded and searched by the running gate; without one, nothing runs.",
+        "hooks": hooks(&json!({ "type": "command", "command": command }), wait_seconds),
+    })
+}
+
 fn managed(program: &Path, arguments: &[&str], wait_seconds: u64) -> Value {
-    let hook = |event: &str| {
-        // The session's end has a budget of its own in the client.
-        let timeout = if event == "PreToolUse" { wait_seconds + 60 } else { 30 };
-        json!([{ "hooks": [{
-            "type": "command",
-            "command": program.display().to_string(),
-            "args": arguments,
-            "timeout": timeout,
-            "onFailure": "block",
-        }]}])
-    };
-    let hooks: serde_json::Map<_, _> =
-        EVENTS.iter().map(|event| ((*event).to_owned(), hook(event))).collect();
+    let hook = json!({ "type": "command", "command": program.display().to_string(), "args": arguments });
     let [major, minor, patch] = super::CLIENT_VERSION_MIN;
     json!({
         "requiredMinimumVersion": format!("{major}.{minor}.{patch}"),
@@ -70,8 +69,20 @@ fn managed(program: &Path, arguments: &[&str], wait_seconds: u64) -> Value {
         "disableAllHooks": false,
         // What a skill of the repository runs by itself passes no hook.
         "disableSkillShellExecution": true,
-        "hooks": hooks,
+        "hooks": hooks(&hook, wait_seconds),
     })
+}
+
+/// `hook` for each event, each with the time it may take.
+fn hooks(hook: &Value, wait_seconds: u64) -> Value {
+    let timed = |event: &str| {
+        let mut hook = hook.clone();
+        // The session's end has a budget of its own in the client.
+        hook["timeout"] = json!(if event == "PreToolUse" { wait_seconds + 60 } else { 30 });
+        hook["onFailure"] = json!("block");
+        json!([{ "hooks": [hook] }])
+    };
+    Value::Object(EVENTS.iter().map(|event| ((*event).to_owned(), timed(event))).collect())
 }
 
 /// Permission rules under which a client asks about each of its own tools, whatever its mode and its other rules say.

@@ -74,9 +74,9 @@ pub fn block(why: &str) -> Value {
     json!({ "decision": "block", "reason": format!("{VOICE}{why}") })
 }
 
-/// `SessionStart`: the model is told this before anything else.
-pub fn told_at_start(words: &str) -> Value {
-    json!({ "hookSpecificOutput": { "hookEventName": "SessionStart", "additionalContext": words } })
+/// `SessionStart` and `SubagentStart`: the model is told this before anything else.
+pub fn told_at_start(event: &str, words: &str) -> Value {
+    json!({ "hookSpecificOutput": { "hookEventName": event, "additionalContext": words } })
 }
 
 /// `PostToolUse`: the model sees this instead, and is told `about` it where that says anything.
@@ -164,8 +164,8 @@ pub fn fail_closed(event: &str, why: &str) -> Value {
     match event {
         "PermissionRequest" => refuse_permission(why),
         "ConfigChange" | "UserPromptSubmit" => block(why),
-        "PostToolUse" | "PostToolBatch" | "PostToolUseFailure" | "SessionStart" | "SessionEnd" | "Stop"
-        | "Notification" => json!({ "systemMessage": format!("{VOICE}{why}") }),
+        "PostToolUse" | "PostToolBatch" | "PostToolUseFailure" | "SessionStart" | "SubagentStart"
+        | "SessionEnd" | "Stop" | "Notification" => json!({ "systemMessage": format!("{VOICE}{why}") }),
         // Also for an event that cannot be read: it may have been the one before a call.
         _ => deny(why),
     }
