@@ -298,7 +298,7 @@ class Bench:
         assert self.bodies, "the model was sent nothing"
         sent = "\n".join(json.dumps(b, ensure_ascii=False) for b in self.bodies)
         for secret in SECRETS:
-            for form in (secret, base64.b64encode(secret.encode()).decode().rstrip("=")[:-1], secret.encode().hex(), secret[::-1]):
+            for form in forms(secret):
                 at = sent.find(form)
                 assert at < 0, "the model was sent a secret: %s" % sent[max(0, at - 300):][:400]
                 assert form not in r.ran.stdout + r.ran.stderr, "a secret was printed"
@@ -311,6 +311,11 @@ class Bench:
         waiting = [a for a in gate.rows(g.run("approvals", "list", "--json")) if a.get("state") == "granted"]
         assert not waiting, "somebody granted: %s" % waiting
         return rows
+
+
+def forms(secret):
+    """Ways in which a value may be written that only has to get out."""
+    return secret, base64.b64encode(secret.encode()).decode().rstrip("=")[:-1], secret.encode().hex(), secret[::-1]
 
 
 class Run:

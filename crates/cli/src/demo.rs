@@ -3,9 +3,8 @@
 
 use crate::{NotEnforceable, Outcome, journal as history, serve, terminal};
 use anyhow::Context;
-use gateway::adapters::hook::Side;
 use gateway::adapters::mcp::downstream::Endpoint;
-use gateway::adapters::mcp::stdio::{self, Peer};
+use gateway::adapters::mcp::stdio;
 use gateway::approvers::{Answer, By};
 use gateway::config::confine::Access;
 use gateway::config::{Config, Confinement, Place, Server as Configured};
@@ -221,8 +220,13 @@ impl Agent {
     async fn connect(gate: Arc<Gate>) -> anyhow::Result<Self> {
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         let (reader, writer) = tokio::io::split(theirs);
-        let peer = Peer { conversation: None, cwd: None, side: Side::Outside };
-        tokio::spawn(stdio::serve(gate.clone(), Endpoint::All, peer, BufReader::new(reader), writer));
+        tokio::spawn(stdio::serve(
+            gate.clone(),
+            Endpoint::All,
+            stdio::Origin::default(),
+            BufReader::new(reader),
+            writer,
+        ));
         let (reader, writer) = tokio::io::split(ours);
         let mut agent = Self { gate, reader: BufReader::new(reader), writer, next: 1 };
         let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "demo", "version": "1" } });

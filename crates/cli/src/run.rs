@@ -7,8 +7,9 @@ use anyhow::Context;
 use gateway::config::Place;
 use gateway::launch::VARIABLE;
 use gateway::wire::control::{CONTROL_BYTES_MAX, Opening, Reply};
-use gateway::wire::launch::{Launch, Launched};
+use gateway::wire::launch::{Launch, Launched, Word};
 use gateway::wire::record::{Body, Confined, Record};
+use sandbox::native::Ear;
 use sandbox::overlay::Overlay;
 use sandbox::warden;
 use std::collections::BTreeMap;
@@ -18,17 +19,35 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The overlay's name where none is given.
 const OVERLAY: &str = "agent";
-/// Variables that agents are given where they are set: where their model is, and nothing that is a key.
-const PASSED: [&str; 6] = [
+/// How many gates are begun for one launch.
+const GATES_MAX: usize = 5;
+/// How long is waited for a gate that closes its books.
+const BOOKS_CLOSE: Duration = Duration::from_millis(200);
+/// How long an old gate may take to end.
+const MAKES_ROOM_MAX: Duration = Duration::from_secs(20);
+/// How long the gate may take to hear a word.
+const VOICE_SECONDS_MAX: Duration = Duration::from_secs(1);
+/// Variables that agents are given where they are set: what terminal this is, where their model is, and nothing that is a key.
+const PASSED: [&str; 14] = [
     "ANTHROPIC_BASE_URL",
     "ANTHROPIC_MODEL",
     "CLAUDE_CODE_USE_BEDROCK",
     "CLAUDE_CODE_USE_VERTEX",
+    "COLORTERM",
     "EDITOR",
+    "FORCE_COLOR",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
     "NO_COLOR",
+    "TERM",
+    "TERM_PROGRAM",
+    "TZ",
 ];
 
 #[derive(clap::Args)]
@@ -39,6 +58,9 @@ pub(crate) struct Args {
     /// Keep the agent's changes to the project apart, under this name; see `bailiwick sandbox diff`
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = OVERLAY)]
     overlay: Option<String>,
+    /// The client that the program drives, where its own name does not say: `claude` for programs of the Agent SDK
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
     /// Set a variable inside, or pass on the one of this name; `${secret:NAME}` in it becomes a placeholder
     #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
@@ -62,11 +84,9 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<Outcome> {
         cwd: std::env::current_dir()?,
         environment: environment(&args.env)?,
         overlay: args.overlay.clone(),
+        client: args.client.clone(),
     };
-    gate(&place)?;
-    let mut line = Connection::open(&place, launch)?;
-    let launched: Launched =
-        serde_json::from_value(line.answer().map_err(|why| NotEnforceable(why.to_string()))?)?;
+    let (line, launched) = begin(&place, &launch)?;
     for note in &launched.notes {
         terminal::complain(&format!("bailiwick: {note}"));
     }
@@ -78,7 +98,8 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<Outcome> {
                 .send(line.stream.as_fd())
                 .map_err(|error| sandbox::RunError::Failed(error.to_string()))?;
         }
-        sandbox.run(&launched.order.command, None)
+        // What came in to it from outside is all that the gate takes as its user's words.
+        sandbox.run_heard(&launched.order.command, line.ear()?)
     });
     // A gate that was killed in the meantime does not.
     if let Some(door) = launched.order.profile.environment.get(VARIABLE).map(Path::new).and_then(Path::parent)
@@ -112,6 +133,29 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<Outcome> {
         report.say(&launched, args.overlay.as_deref().unwrap_or(OVERLAY));
     }
     Ok(Outcome::Ended(status))
+}
+
+/// Begins the launch at a gate that has read the configuration as it is now.
+fn begin(place: &Place, launch: &Launch) -> anyhow::Result<(Connection, Launched)> {
+    for round in 0..GATES_MAX {
+        match gate(place) {
+            // The one before may still be closing its books.
+            Err(_) if (1..GATES_MAX - 1).contains(&round) => {
+                std::thread::sleep(BOOKS_CLOSE);
+                continue;
+            }
+            opened => opened?,
+        }
+        let mut line = Connection::open(place, launch.clone())?;
+        let answer = line.answer().map_err(|why| NotEnforceable(why.to_string()))?;
+        if !answer.is_null() {
+            return Ok((line, serde_json::from_value(answer)?));
+        }
+        // An old gate makes room: the connection ends with it.
+        line.stream.set_read_timeout(Some(MAKES_ROOM_MAX))?;
+        drop(line.lines.read_to_end(&mut Vec::new()));
+    }
+    Err(NotEnforceable("the configuration changes while the gate reads it; try again".to_owned()).into())
 }
 
 /// The program by its absolute path, as this shell would find it.
@@ -181,13 +225,37 @@ fn gate(place: &Place) -> anyhow::Result<()> {
 struct Connection {
     stream: UnixStream,
     lines: BufReader<UnixStream>,
+    /// Says the lines, one at a time.
+    voice: Arc<Mutex<UnixStream>>,
 }
 
 impl Connection {
     fn open(place: &Place, launch: Launch) -> anyhow::Result<Self> {
         let stream = connect(place, &Opening::Launch(Box::new(launch)))?;
         let lines = BufReader::new(stream.try_clone()?);
-        Ok(Self { stream, lines })
+        let voice = Arc::new(Mutex::new(stream.try_clone()?));
+        Ok(Self { stream, lines, voice })
+    }
+
+    /// Hears what comes in to the agent, and tells the gate. A gate that is gone or does not listen is not waited for.
+    fn ear(&self) -> std::io::Result<Ear> {
+        self.stream.set_write_timeout(Some(VOICE_SECONDS_MAX))?;
+        let mut voice = Some(self.voice.clone());
+        let mut pending = Vec::new();
+        Ok(Box::new(move |input| {
+            pending.extend_from_slice(input);
+            // The rest of a letter comes with the next piece.
+            let whole = match std::str::from_utf8(&pending) {
+                Err(error) if error.error_len().is_none() => error.valid_up_to(),
+                _ => pending.len(),
+            };
+            let rest = pending.split_off(whole);
+            let word = Word::Given(String::from_utf8_lossy(&pending).into_owned());
+            pending = rest;
+            if voice.as_deref().is_some_and(|voice| say(voice, &word).is_err()) {
+                voice = None;
+            }
+        }))
     }
 
     fn answer(&mut self) -> anyhow::Result<serde_json::Value> {
@@ -200,10 +268,15 @@ impl Connection {
     }
 
     fn end(mut self, how: &Confined) -> anyhow::Result<serde_json::Value> {
-        let line = serde_json::to_string(how)?;
-        self.stream.write_all(format!("{line}\n").as_bytes())?;
+        say(&self.voice, &Word::Ended(how.clone()))?;
         self.answer()
     }
+}
+
+fn say(voice: &Mutex<UnixStream>, word: &Word) -> anyhow::Result<()> {
+    let line = serde_json::to_string(word)?;
+    let mut stream = voice.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(stream.write_all(format!("{line}\n").as_bytes())?)
 }
 
 /// What happened while an agent ran, counted in the journal.

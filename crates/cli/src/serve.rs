@@ -53,6 +53,7 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<Outcome> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             () = unneeded(&running.gate), if args.while_launched => {}
+            () = running.gate.as_read.makes_room(), if args.while_launched => {}
         }
         running.stop().await;
         Ok(Outcome::Done)

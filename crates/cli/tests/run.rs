@@ -90,10 +90,11 @@ fn nothing_is_left(project: &Project) {
     eventually("every door is gone", || doors(project).is_empty().then_some(()));
 }
 
-/// An agent that runs until its standard input ends, having said a first line.
+/// An agent that runs until a second after its standard input has ended, having said a first line. Its input comes through its launcher,
+/// and so ends with it.
 fn waiting(project: &Project, script: &str) -> (Child, BufReader<std::process::ChildStdout>) {
     let mut child =
-        launcher(project, &["--quiet"], &format!("{script}\necho here; cat > /dev/null; echo over"))
+        launcher(project, &["--quiet"], &format!("{script}\necho here; cat > /dev/null; sleep 1; echo over"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -483,4 +484,54 @@ fn bad_input_is_named() {
     let broken = run(&["--", "true"]);
     assert!(broken.code != 0 && broken.err.contains("bailiwick.toml"), "{broken:?}");
     assert!(Path::new(&project.state()).exists());
+}
+
+#[test]
+fn a_launch_finds_the_configuration_as_it_is_now() {
+    let project = project();
+    configure(&project, "[agent.sh]\nworkspace = \"read-write\"\nenv = { WORD = \"one\" }\n");
+    let path = project.config().join("bailiwick.toml");
+    let told = |project: &Project| ran(project, &["--quiet"], "echo $WORD");
+    assert_eq!(told(&project).out, "one\n");
+    let gate = gate_of(&project);
+    assert!(told(&project).err.is_empty() && gate_of(&project) == gate, "nothing changed");
+    let change = |from: &str, to: &str| {
+        let text = std::fs::read_to_string(&path).expect("a configuration").replace(from, to);
+        std::fs::write(&path, text).expect("the configuration");
+    };
+    // Nobody else needs the old gate: a new one is there.
+    change("one", "two");
+    let fresh = told(&project);
+    assert_eq!((fresh.out.as_str(), fresh.err.as_str()), ("two\n", ""), "{fresh:?}");
+    assert_ne!(gate_of(&project), gate);
+    // An agent still runs: the gate stays, and says so.
+    let (mut child, _out) = waiting(&project, "true");
+    change("two", "three");
+    let beside = told(&project);
+    assert_eq!(beside.out, "two\n", "{beside:?}");
+    assert!(beside.err.contains("bailiwick.toml was changed"), "{beside:?}");
+    // Policies are loaded anew in any case.
+    project.only_policy("forbid (principal, action, resource);\n");
+    let changed = told(&project);
+    assert!(changed.err.contains("policies were changed, and are loaded anew"), "{changed:?}");
+    assert!(!told(&project).err.contains("policies"), "said once");
+    project.only_policy("no policy at all");
+    let faulty = told(&project);
+    assert!(faulty.code == 3 && faulty.err.contains("test.cedar"), "{faulty:?}");
+    project.only_policy(POLICY);
+    drop(child.stdin.take());
+    child.wait().expect("it ends");
+    let last = told(&project);
+    assert_eq!((last.out.as_str(), last.err.as_str()), ("three\n", ""), "{last:?}");
+    nothing_is_left(&project);
+    assert_eq!(project.verifies().code, 0);
+    // A gate that somebody serves is not ended, and says what it does not follow.
+    let served = common::Gate::start(&project);
+    change("three", "four");
+    project.only_policy("permit (principal, action, resource) when { true };\n");
+    let beside = told(&project);
+    assert_eq!(beside.out, "three\n", "{beside:?}");
+    assert!(beside.err.contains("until it is started again"), "{beside:?}");
+    assert!(beside.err.contains("bailiwick policy reload"), "{beside:?}");
+    drop(served);
 }

@@ -8,7 +8,7 @@ use judge::flow::{Explained, Known, Provenance, Read};
 use judge::request::tree::Tree;
 use judge::tool::{Inventory, Tool, ToolName};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// Most conversations with a name kept at once; the one that nothing has used longest is forgotten first.
 const CONVERSATIONS_MAX: usize = 1_024;
@@ -25,6 +25,8 @@ const ALONE_MAX: usize = 1_024;
 /// One conversation of a user with an agent.
 pub struct Conversation {
     name: String,
+    /// What its adapter calls it, where it began before that was known.
+    called: OnceLock<String>,
     provenance: Mutex<Provenance>,
     ladder: Arc<Ladder>,
     phase: Mutex<Phase>,
@@ -38,7 +40,7 @@ impl Conversation {
 
     /// Its name; one the gate gave it where nobody named it.
     pub fn name(&self) -> &str {
-        &self.name
+        self.called.get().unwrap_or(&self.name)
     }
 
     /// The phase in force.
@@ -51,7 +53,7 @@ impl Conversation {
         let phase = locked(&self.phase);
         let standing = phase.standing(&self.ladder, clock::seconds());
         PhaseNow {
-            conversation: self.name.clone(),
+            conversation: self.name().to_owned(),
             phase: standing.name.to_owned(),
             until: standing.until,
             idle_until: standing.idle_until,
@@ -102,6 +104,26 @@ impl Conversation {
     /// Takes in what a permitted call is about to write.
     pub fn wrote(&self, tool: &Tool, arguments: &Tree) {
         self.provenance().wrote(tool, arguments);
+    }
+
+    /// Whether nothing was said or read in it yet, as far as is known.
+    pub fn is_new(&self) -> bool {
+        self.provenance().is_new()
+    }
+
+    /// Goes on as `other` does too: what was read there is read here, and its phase is no wider.
+    fn take_on(&self, other: &Self) {
+        let theirs = other.provenance().clone();
+        let mut ours = self.provenance();
+        if ours.is_new() {
+            *ours = theirs;
+        } else {
+            ours.reads_as(theirs.label());
+        }
+        drop(ours);
+        if let Err(error) = self.narrow(&other.phase()) {
+            tracing::debug!("conversation `{}`: {error}", self.name());
+        }
     }
 
     /// Endorses what a person approved; the approval is in the journal.
@@ -160,6 +182,7 @@ impl Conversations {
     fn begun(&self, name: String) -> Arc<Conversation> {
         Arc::new(Conversation {
             name,
+            called: OnceLock::new(),
             provenance: Mutex::new(Provenance::new(self.known.clone())),
             ladder: self.ladder.clone(),
             phase: Mutex::new(self.ladder.start()),
@@ -170,14 +193,16 @@ impl Conversations {
     pub fn all(&self) -> Vec<Arc<Conversation>> {
         let open = locked(&self.open);
         let mut named: Vec<_> = open.by_name.values().map(|(held, _)| held.clone()).collect();
-        named.sort_by(|a, b| a.name.cmp(&b.name));
-        named.extend(open.alone.iter().filter_map(Weak::upgrade));
+        named.sort_by(|a, b| a.name().cmp(b.name()));
+        // One may have several names.
+        named.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        named.extend(open.alone.iter().filter_map(Weak::upgrade).filter(|held| held.called.get().is_none()));
         named
     }
 
     /// The open conversation of this name, where there is one.
     pub fn find(&self, name: &str) -> Option<Arc<Conversation>> {
-        self.all().into_iter().find(|held| held.name == name)
+        self.all().into_iter().find(|held| held.name() == name)
     }
 
     /// Remembers where a conversation was narrowed to.
@@ -222,6 +247,19 @@ impl Conversations {
         }
         open.by_name.insert(name.to_owned(), (begun.clone(), now));
         begun
+    }
+
+    /// Makes `own` the conversation of this name as well: it goes on as the one of that name does, if there is one.
+    pub fn also(&self, name: &str, own: &Arc<Conversation>) {
+        let known = self.named(name);
+        if Arc::ptr_eq(&known, own) {
+            return;
+        }
+        own.take_on(&known);
+        own.called.get_or_init(|| name.to_owned());
+        let mut open = locked(&self.open);
+        let used = open.uses;
+        open.by_name.insert(name.to_owned(), (own.clone(), used));
     }
 
     /// Notes that the client's call of this id belongs to `conversation`.
@@ -269,5 +307,25 @@ mod tests {
         all.expect("toolu_1", held.clone());
         assert!(all.expected("toolu_1").is_some_and(|found| Arc::ptr_eq(&found, &held)));
         assert!(all.expected("toolu_2").is_none() && all.expected("").is_none());
+    }
+
+    #[test]
+    fn one_conversation_has_several_names_and_what_was_read_under_any() {
+        let ladder = Ladder::new(Vec::new(), "default").expect("one phase");
+        let all = Conversations::new(Known::default(), ladder, HashMap::new());
+        let is_trusted =
+            |one: &Conversation| one.provenance().label().integrity() == judge::label::Integrity::Trusted;
+        let own = all.alone();
+        let before = all.named("before");
+        before.hear("pay bob");
+        all.also("before", &own);
+        assert!(Arc::ptr_eq(&all.named("before"), &own) && own.name() == "before" && !own.is_new());
+        assert!(is_trusted(&own), "nothing was read");
+        all.also("fresh", &own);
+        assert!(Arc::ptr_eq(&all.named("fresh"), &own) && is_trusted(&own) && own.name() == "before");
+        all.named("tainted").provenance().distrust();
+        all.also("tainted", &own);
+        assert!(!is_trusted(&own) && !is_trusted(&all.named("fresh")), "what one has read, all have");
+        assert_eq!(all.all().len(), 1, "it is shown once");
     }
 }

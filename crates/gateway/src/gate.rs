@@ -7,6 +7,7 @@ use crate::config::{Config, Place};
 use crate::conversation::Conversations;
 use crate::history::History;
 use crate::inventory::{self, Lock, propose};
+use crate::launch::AsRead;
 use crate::people::People;
 use crate::quarantine::Reader;
 use crate::receipt::close_orphans;
@@ -81,6 +82,8 @@ pub struct Gate {
     pub sessions: AtomicUsize,
     /// Agents that run behind the wall now.
     pub launches: AtomicUsize,
+    /// The configuration as it was read.
+    pub as_read: AsRead,
     rules: RwLock<Arc<Rules>>,
     /// When each principal called in the last minute.
     calls: Mutex<HashMap<Principal, VecDeque<Instant>>>,
@@ -162,6 +165,7 @@ impl Gate {
     pub async fn open(place: Place) -> Result<Arc<Self>, String> {
         let config = Config::load(&place.config).map_err(|error| error.to_string())?;
         place.private_state().map_err(|error| error.to_string())?;
+        let as_read = AsRead::now(&place, &config);
         let rules = Rules::load(&place, &config)?;
         let (_, failing) = rules.failing_cases(&place, &config)?;
         if !failing.is_empty() {
@@ -225,6 +229,7 @@ impl Gate {
             roots,
             sessions: AtomicUsize::new(0),
             launches: AtomicUsize::new(0),
+            as_read,
             rules: RwLock::new(Arc::new(rules)),
             calls: Mutex::default(),
             seen: Mutex::default(),

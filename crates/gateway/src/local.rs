@@ -4,7 +4,7 @@
 use crate::adapters::egress::Prepared;
 use crate::adapters::hook::{Hooks, Shown, Side};
 use crate::adapters::mcp::downstream::Endpoint;
-use crate::adapters::mcp::stdio::{self, Peer};
+use crate::adapters::mcp::stdio;
 use crate::approvers::{Answer, By};
 use crate::facts::Scene;
 use crate::gate::Gate;
@@ -98,8 +98,8 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, doors: Arc<Doors>, strea
     let answer = match serde_json::from_slice::<Opening>(&first) {
         Ok(Opening::Mcp { server, conversation, cwd }) => {
             let endpoint = server.map_or(Endpoint::All, Endpoint::One);
-            let peer = Peer { conversation, cwd, side: Side::Outside };
-            return stdio::serve(gate, endpoint, peer, reader, writer).await;
+            let origin = stdio::Origin { conversation, cwd, insider: None };
+            return stdio::serve(gate, endpoint, origin, reader, writer).await;
         }
         Ok(Opening::Hook { event, defers }) => tokio::select! {
             answer = hooks.answer(&event, Side::Outside, defers) => answer.to_string(),

@@ -2,12 +2,13 @@
 //! What an agent says about itself is kept for the record and never used to decide.
 
 use crate::conversation::Conversation;
+use crate::launch::Insider;
 use crate::screen::Hidden;
 use judge::approval::phase::NoMove;
 use judge::request::Principal;
 use judge::spotlight::Marks;
 use judge::tool::ToolName;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A session.
 pub struct Session {
@@ -18,6 +19,8 @@ pub struct Session {
     phase: Option<String>,
     hidden: Hidden,
     conversation: Mutex<Arc<Conversation>>,
+    /// The agent behind the wall at whose door it began.
+    insider: OnceLock<Arc<Insider>>,
     marks: Marks,
 }
 
@@ -42,6 +45,7 @@ impl Session {
             hidden: Hidden::new(),
             marks: Marks::new(&crate::random::bytes()),
             conversation: Mutex::new(conversation),
+            insider: OnceLock::new(),
         }
     }
 
@@ -57,9 +61,23 @@ impl Session {
         self.conversation.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Makes it part of `conversation`, as its adapter found out.
+    /// Makes it part of `conversation`, as its adapter found out. Whoever is behind a wall stays in the one that belongs to its door.
     pub fn join(&self, conversation: Arc<Conversation>) {
+        if self.insider.get().is_some() {
+            return;
+        }
         *self.conversation.lock().unwrap_or_else(PoisonError::into_inner) = conversation;
+    }
+
+    /// Makes it one of this agent's behind the wall, and part of its conversation, for good.
+    pub fn begins_at(&self, insider: &Arc<Insider>) {
+        self.join(insider.conversation().clone());
+        drop(self.insider.set(insider.clone()));
+    }
+
+    /// The agent behind the wall at whose door it began.
+    pub fn insider(&self) -> Option<&Arc<Insider>> {
+        self.insider.get()
     }
 
     /// Its name in the journal.

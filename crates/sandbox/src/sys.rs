@@ -213,6 +213,32 @@ pub(crate) fn next_signal(signals: BorrowedFd<'_>) -> Option<i32> {
     (read == bytes.len()).then(|| i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }
 
+/// Keeps `signal` from this thread.
+pub(crate) fn block(signal: i32) -> io::Result<()> {
+    signals_as_descriptor(&[signal]).map(drop)
+}
+
+/// Stops this process's group as its terminal's key would, until somebody continues it. Where nobody could, it goes on at once.
+pub(crate) fn stop() {
+    // SAFETY: `set` is initialised before it is read; kill(2) touches no memory.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGTSTP);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+        libc::kill(0, libc::SIGTSTP);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+    }
+}
+
+/// Gives up this session's terminal, if it has one.
+pub(crate) fn leave_terminal() {
+    if let Ok(terminal) = std::fs::File::open("/dev/tty") {
+        // SAFETY: TIOCNOTTY takes no argument.
+        let _ = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
+    }
+}
+
 /// Lets every signal through again and forgets what was ignored, as a program expects to start.
 pub(crate) fn default_signals() {
     // SAFETY: setting default actions and an empty mask touches no memory but `set`, which is initialised first.

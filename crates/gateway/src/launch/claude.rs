@@ -22,6 +22,8 @@ const KEYS: [(&str, &str); 3] = [
     ("anthropic-auth-token", "ANTHROPIC_AUTH_TOKEN"),
     ("claude-oauth-token", "CLAUDE_CODE_OAUTH_TOKEN"),
 ];
+/// Where the client's source of its key finds the placeholder.
+const KEY_INSIDE: &str = "BAILIWICK_MODEL_KEY";
 /// Variables that would lead its requests elsewhere.
 const PROXIES: [&str; 6] =
     ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
@@ -46,6 +48,10 @@ pub(super) fn fit(fitted: &mut Fitted<'_>) -> Result<(), String> {
     }
     let is_signed = model(fitted)?;
     keys(fitted, is_signed);
+    // A client that is told both the key and its source complains of that at every start.
+    if let Some(key) = fitted.environment.remove(KEYS[0].1) {
+        fitted.environment.insert(KEY_INSIDE.to_owned(), key);
+    }
     let mut managed = inside(&program, wait);
     own(fitted, &mut managed);
     for (name, content) in [("managed-settings.json", managed), ("managed-mcp.json", servers)] {
@@ -67,8 +73,8 @@ fn own(fitted: &Fitted<'_>, managed: &mut serde_json::Value) {
     // Programs that a repository's settings could name in their place would run beside the client, with its door.
     managed["statusLine"] = json!({ "type": "command", "command": "printf 'behind Bailiwick'" });
     managed["otelHeadersHelper"] = json!("printf {}");
-    if set(KEYS[0].1).is_some() {
-        managed["apiKeyHelper"] = json!(format!("printf %s \"${}\"", KEYS[0].1));
+    if let Some(name) = [KEY_INSIDE, KEYS[0].1].into_iter().find(|name| set(name).is_some()) {
+        managed["apiKeyHelper"] = json!(format!("printf %s \"${name}\""));
     }
 }
 

@@ -1,9 +1,10 @@
 //! The door of one agent that was launched behind the wall: the only socket of the gate that it sees. Hooks, MCP and permitted
 //! shell commands come in here; whatever an operator may ask is refused here and leaves an alert.
 
+use super::Insider;
 use crate::adapters::hook::{Hooks, Side};
 use crate::adapters::mcp::downstream::Endpoint;
-use crate::adapters::mcp::stdio::{self, Peer};
+use crate::adapters::mcp::stdio;
 use crate::gate::Gate;
 use crate::wire::control::{CONTROL_BYTES_MAX, Opening, Reply};
 use crate::wire::descriptors;
@@ -43,7 +44,7 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Opens a door in a folder of its own under `doors`, for an agent whose changes are kept apart or not.
+    /// Opens a door in a folder of its own under `doors`, for one agent.
     ///
     /// # Errors
     /// It cannot be made, in words.
@@ -51,7 +52,7 @@ impl Door {
         gate: &Arc<Gate>,
         hooks: &Arc<Hooks>,
         doors: &Path,
-        is_apart: bool,
+        insider: Arc<Insider>,
     ) -> Result<Self, String> {
         let folder = doors.join(&crate::random::token()[..8]);
         let in_words = |error: std::io::Error| format!("{}: {error}", folder.display());
@@ -67,7 +68,7 @@ impl Door {
         let open_to_inside = std::fs::Permissions::from_mode(0o666);
         std::fs::set_permissions(&socket, open_to_inside).map_err(in_words)?;
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o711)).map_err(in_words)?;
-        let serving = tokio::spawn(serve(gate.clone(), hooks.clone(), listener, Side::Inside { is_apart }));
+        let serving = tokio::spawn(serve(gate.clone(), hooks.clone(), listener, Side::Inside(insider)));
         Ok(Self { folder, serving })
     }
 
@@ -116,7 +117,7 @@ async fn serve(gate: Arc<Gate>, hooks: Arc<Hooks>, listener: UnixListener, side:
             continue;
         };
         while inside.try_join_next().is_some() {}
-        let (gate, hooks) = (gate.clone(), hooks.clone());
+        let (gate, hooks, side) = (gate.clone(), hooks.clone(), side.clone());
         inside.spawn(async move {
             connection(gate, hooks, stream, side).await;
             drop(place);
@@ -132,8 +133,12 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, stream: UnixStream, side
         Ok(Opening::Mcp { server, conversation: _, cwd }) => {
             // Which conversation it is, is said by the agent's hooks, not by who connects.
             let endpoint = server.map_or(Endpoint::All, Endpoint::One);
-            let peer = Peer { conversation: None, cwd, side };
-            return stdio::serve(gate, endpoint, peer, reader, writer).await;
+            let insider = match &side {
+                Side::Inside(insider) => Some(insider.clone()),
+                Side::Outside => None,
+            };
+            let origin = stdio::Origin { conversation: None, cwd, insider };
+            return stdio::serve(gate, endpoint, origin, reader, writer).await;
         }
         Ok(Opening::Hook { event, defers }) => tokio::select! {
             answer = hooks.answer(&event, side, defers) => answer.to_string(),

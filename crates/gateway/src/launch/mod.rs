@@ -2,9 +2,13 @@
 //! its own door. What it may do there is decided call by call, like everywhere.
 
 mod claude;
+mod current;
 mod door;
+mod insider;
 
+pub use current::AsRead;
 pub use door::VARIABLE;
+pub use insider::Insider;
 
 use crate::adapters::egress::{Open, Owner, Prepared};
 use crate::adapters::hook::Hooks;
@@ -13,9 +17,10 @@ use crate::config::place;
 use crate::gate::Gate;
 use crate::session::Session;
 use crate::wire::control::{CONTROL_BYTES_MAX, Reply};
-use crate::wire::launch::{Launch, Launched};
+use crate::wire::launch::{Launch, Launched, Word};
 use crate::wire::lines::{self, Line};
-use crate::wire::record::{Body, Confined};
+use crate::wire::record::Body;
+use current::Current;
 use door::Door;
 use sandbox::warden::Order;
 use std::collections::BTreeMap;
@@ -40,11 +45,18 @@ struct Fitted<'a> {
 /// Fits what one client needs; says in words what cannot be.
 type Adapter = fn(&mut Fitted<'_>) -> Result<(), String>;
 
-/// The adapters, by the name of the program.
-fn adapter(name: &str) -> Option<Adapter> {
-    match name {
-        "claude" => Some(claude::fit),
-        _ => None,
+/// The adapters, by the name of the client's program.
+const ADAPTERS: [(&str, Adapter); 1] = [("claude", claude::fit)];
+
+/// The adapter for a program of this name, or for the client that is named for it.
+fn adapter(program: &str, client: Option<&str>) -> Result<Option<Adapter>, String> {
+    let find = |name: &str| ADAPTERS.iter().find(|(known, _)| *known == name).map(|(_, adapter)| *adapter);
+    match client {
+        None => Ok(find(program)),
+        Some(client) => find(client).map(Some).ok_or_else(|| {
+            let known: Vec<&str> = ADAPTERS.iter().map(|(name, _)| *name).collect();
+            format!("no client `{client}` is known; there is: {}", known.join(", "))
+        }),
     }
 }
 
@@ -62,8 +74,16 @@ pub(crate) async fn serve(
     };
     gate.launches.fetch_add(1, Ordering::Relaxed);
     let _ends = Ends(&gate);
-    let prepared = prepare(&gate, &hooks, &launch).await;
-    let (launched, _door, exit) = match prepared {
+    let prepared = match current::settle(&gate).await {
+        Ok(Current::Yes(notes)) => prepare(&gate, &hooks, &launch, notes).await,
+        Ok(Current::No) => {
+            drop(writer.write_all(reply(Ok(serde_json::Value::Null)).as_bytes()).await);
+            // Held until this gate has ended: that is when the next may begin.
+            return std::future::pending().await;
+        }
+        Err(why) => Err(why),
+    };
+    let (launched, (_door, insider), exit) = match prepared {
         Ok(prepared) => prepared,
         Err(why) => return drop(writer.write_all(reply(Err(why)).as_bytes()).await),
     };
@@ -79,12 +99,17 @@ pub(crate) async fn serve(
         },
     };
     // One line says how it ended; the end of the connection says the same without words.
-    let ended = lines::next(&mut reader, CONTROL_BYTES_MAX).await;
+    let ended = loop {
+        let Ok(Line::Whole(line)) = lines::next(&mut reader, CONTROL_BYTES_MAX).await else { break None };
+        match serde_json::from_slice(&line) {
+            Ok(Word::Given(input)) => insider.give(&input),
+            Ok(Word::Ended(how)) => break Some(how),
+            Err(_) => break None,
+        }
+    };
     let context = network.as_ref().and_then(Open::context);
     drop(network);
-    if let Ok(Line::Whole(line)) = ended
-        && let Ok(how) = serde_json::from_slice::<Confined>(&line)
-    {
+    if let Some(how) = ended {
         let server = launch.profile.clone().unwrap_or_else(|| name_of(&launch.command));
         drop(gate.history.record(None, Body::Confined { server: format!("agent {server}"), how }).await);
         let context = serde_json::to_value(context).map_err(|error| error.to_string());
@@ -118,7 +143,8 @@ async fn prepare(
     gate: &Arc<Gate>,
     hooks: &Arc<Hooks>,
     launch: &Launch,
-) -> Result<(Launched, Door, Option<Prepared>), String> {
+    notes: Vec<String>,
+) -> Result<(Launched, (Door, Arc<Insider>), Option<Prepared>), String> {
     let program = name_of(&launch.command);
     let name = launch.profile.clone().unwrap_or_else(|| program.clone());
     let configured = gate.config.agent.get(&name);
@@ -140,8 +166,10 @@ async fn prepare(
     }
     let place = &gate.place;
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let door =
-        Door::open(gate, hooks, &place.reserves().join("doors"), settings.workspace == Access::Overlay)?;
+    let is_apart = settings.workspace == Access::Overlay;
+    let arguments = launch.command.get(1..).unwrap_or_default();
+    let insider = Arc::new(Insider::new(&gate.conversations, is_apart, arguments));
+    let door = Door::open(gate, hooks, &place.reserves().join("doors"), insider.clone())?;
     let mut environment = launch.environment.clone();
     environment.insert(VARIABLE.to_owned(), door.socket().display().to_string());
     let socket = door.socket();
@@ -151,9 +179,9 @@ async fn prepare(
         settings: &mut settings,
         environment: &mut environment,
         files: BTreeMap::new(),
-        notes: Vec::new(),
+        notes,
     };
-    if let Some(fit) = adapter(&program) {
+    if let Some(fit) = adapter(&program, launch.client.as_deref())? {
         fit(&mut fitted)?;
     }
     let (files, notes) = (fitted.files, fitted.notes);
@@ -182,5 +210,5 @@ async fn prepare(
         overlay: (settings.workspace == Access::Overlay).then_some(overlay),
         notes,
     };
-    Ok((launched, door, exit))
+    Ok((launched, (door, insider), exit))
 }

@@ -1,5 +1,6 @@
 //! What a launcher asks of the gate, and what it is told to do. No secret is in either: what is inside are placeholders.
 
+use crate::wire::record::Confined;
 use sandbox::warden::Order;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +20,9 @@ pub struct Launch {
     /// Keep its changes to the project apart, under this name.
     #[serde(default)]
     pub overlay: Option<String>,
+    /// The client that it drives, where the program's name does not say.
+    #[serde(default)]
+    pub client: Option<String>,
 }
 
 /// What the launcher does next.
@@ -43,4 +47,14 @@ pub struct Ended {
     pub status: u8,
     /// The folder it ended in, where that counts for the next one.
     pub place: Option<PathBuf>,
+}
+
+/// What a launcher says while its agent runs, a line each.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Word {
+    /// This came in to the agent from outside: it was typed, or written to its standard input.
+    Given(String),
+    /// It is over.
+    Ended(Confined),
 }

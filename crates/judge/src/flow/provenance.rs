@@ -70,6 +70,16 @@ impl Provenance {
         self.label = std::mem::take(&mut self.label).join(&Label::of(Integrity::Untrusted, []));
     }
 
+    /// Whether nothing was said or read in it yet.
+    pub fn is_new(&self) -> bool {
+        !self.heard.is_any() && self.label == Label::default()
+    }
+
+    /// Takes on the label of what was read elsewhere.
+    pub fn reads_as(&mut self, label: &Label) {
+        self.label = std::mem::take(&mut self.label).join(label);
+    }
+
     /// Narrows what the task may touch to `tools` (`server/tool`). A second scope narrows the first; none ever widens it.
     pub fn narrow(&mut self, tools: impl IntoIterator<Item = String>) {
         let tools: BTreeSet<String> = tools.into_iter().collect();

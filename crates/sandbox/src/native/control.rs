@@ -65,6 +65,8 @@ pub(crate) enum Report {
     NotStarted(i32),
     /// A limit was reached.
     Reached(Limit),
+    /// The program was stopped by a signal, and may be continued by one.
+    Stopped,
     /// The program ended like this, where it said it was, and whether nothing that it started is left.
     Ended { end: End, place: Option<PathBuf>, alone: bool },
 }

@@ -350,6 +350,9 @@ impl Inside {
             let ours = rustix::pty::openpt(flags)?;
             rustix::pty::unlockpt(&ours)?;
             let theirs = rustix::pty::ioctl_tiocgptpeer(&ours, flags)?;
+            // Of a program before.
+            sys::leave_terminal();
+            rustix::process::ioctl_tiocsctty(&theirs)?;
             for (stream, _) in streams.iter_mut().zip(terminal).filter(|(_, wanted)| *wanted) {
                 *stream = theirs.try_clone()?;
             }
@@ -378,9 +381,11 @@ impl Inside {
     /// Executes the program in this process; returns why that failed.
     fn become_program(&self, command: &Command, terminal: [bool; 3], streams: &[OwnedFd; 3]) -> io::Error {
         let prepared = || -> io::Result<()> {
-            rustix::process::setsid()?;
+            // Its group has a parent in the session, this process's, so that it can be stopped and continued from its terminal.
+            rustix::process::setpgid(None, None)?;
             if let Some((stream, _)) = streams.iter().zip(terminal).find(|(_, wanted)| *wanted) {
-                rustix::process::ioctl_tiocsctty(stream)?;
+                sys::block(libc::SIGTTOU)?;
+                rustix::termios::tcsetpgrp(stream, rustix::process::getpid())?;
             }
             let [input, output, error] = streams;
             rustix::stdio::dup2_stdin(input)?;
@@ -413,7 +418,10 @@ impl Inside {
     fn bury(&mut self) -> io::Result<bool> {
         let mut ended = None;
         let alone = loop {
-            match rustix::process::wait(WaitOptions::NOHANG) {
+            match rustix::process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+                Ok(Some((pid, status))) if Some(pid) == self.running && status.stopped() => {
+                    self.control.send(&Report::Stopped, &[])?;
+                }
                 Ok(Some((pid, status))) if Some(pid) == self.running => {
                     self.running = None;
                     ended = Some(match status.terminating_signal() {

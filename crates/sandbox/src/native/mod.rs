@@ -12,6 +12,7 @@ pub(crate) mod control;
 pub(crate) mod identity;
 pub(crate) mod init;
 pub(crate) mod janitor;
+mod modes;
 pub(crate) mod mounts;
 pub mod network;
 pub(crate) mod outside;
@@ -20,7 +21,7 @@ pub(crate) mod spent;
 mod streams;
 mod supervise;
 
-pub use streams::Standard;
+pub use streams::{Ear, Standard};
 pub use supervise::Outcome;
 
 use crate::layer::{Layers, Unenforceable};
@@ -146,7 +147,16 @@ impl Sandbox {
         command: &Command,
         lifeline: Option<&dyn AsFd>,
     ) -> Result<Outcome, RunError> {
-        supervise::run(self, command, standard, lifeline.map(AsFd::as_fd), false)
+        supervise::run(self, command, standard, lifeline.map(AsFd::as_fd), None, false)
+    }
+
+    /// Runs `command` as [`run`](Self::run) does, with somebody who hears what comes in to it from outside: what is typed at its terminal
+    /// or written to its standard input.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_heard(&mut self, command: &Command, ear: Ear) -> Result<Outcome, RunError> {
+        supervise::run(self, command, Standard::take()?, None, Some(ear), false)
     }
 
     /// Runs `command` as [`run`](Self::run) does, and then takes the sandbox down, which begins as soon as it has ended.
@@ -154,7 +164,7 @@ impl Sandbox {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn run_last(mut self, command: &Command, lifeline: Option<&dyn AsFd>) -> Result<Outcome, RunError> {
-        supervise::run(&mut self, command, Standard::take()?, lifeline.map(AsFd::as_fd), true)
+        supervise::run(&mut self, command, Standard::take()?, lifeline.map(AsFd::as_fd), None, true)
     }
 }
 

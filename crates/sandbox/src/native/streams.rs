@@ -2,14 +2,15 @@
 //! A folder or a disk is refused, because a program could walk from it to the host's files (CVE-2024-21626).
 
 use super::RunError;
+use super::modes::Modes;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{FileType, Mode, OFlags, Uid};
 use rustix::termios::{OptionalActions, Termios};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,9 @@ fn nothing() -> io::Result<OwnedFd> {
     Ok(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
 }
 
+/// Hears what comes in to a program, as it comes.
+pub type Ear = Box<dyn FnMut(&[u8]) + Send>;
+
 /// The streams for one program.
 pub(super) struct Streams {
     /// What it gets; where it gets a terminal, `/dev/null` stands in.
@@ -85,6 +89,7 @@ impl Streams {
         Standard(own): Standard,
         output_bytes: Option<u64>,
         owner: Option<Uid>,
+        is_heard: bool,
     ) -> Result<Self, RunError> {
         let meter = Arc::new(Meter {
             left: AtomicU64::new(output_bytes.unwrap_or(u64::MAX)),
@@ -105,7 +110,10 @@ impl Streams {
                     nothing()?
                 }
                 // A file would come with more than reading or writing on: its other contents, its mode.
-                FileType::RegularFile if number == 0 => {
+                kind if number == 0
+                    && (kind == FileType::RegularFile
+                        || (is_heard && [FileType::Fifo, FileType::Socket].contains(&kind))) =>
+                {
                     let (reader, writer) = io::pipe()?;
                     feeds.push((stream, writer.into()));
                     reader.into()
@@ -126,8 +134,9 @@ impl Streams {
         Ok(Self { given, terminal, screens, pending, feeds, meter })
     }
 
-    /// Begins to copy what has to be copied, once the program runs; `shown` is the other side of its terminal.
-    pub(super) fn flow(self, shown: Option<OwnedFd>) -> io::Result<Flow> {
+    /// Begins to copy what has to be copied, once the program runs; `shown` is the other side of its terminal, and `ear` hears its
+    /// input.
+    pub(super) fn flow(self, shown: Option<OwnedFd>, mut ear: Option<Ear>) -> io::Result<Flow> {
         let Self { given, terminal: _, screens, pending, feeds, meter } = self;
         // Held any longer, the caller's readers would not see the program's own end of file.
         drop(given);
@@ -138,24 +147,63 @@ impl Streams {
         }
         for (file, writer) in feeds {
             // Not waited for: it ends when the file does, or the program that reads it.
-            std::thread::spawn(move || drop(io::copy(&mut File::from(file), &mut File::from(writer))));
+            let ear = ear.take();
+            std::thread::spawn(move || heard(File::from(file), File::from(writer), ear));
         }
-        let mut raw = None;
+        let (mut raw, modes) = (None, Arc::new(Mutex::new(Modes::default())));
         let screen = screens.iter().flatten().last().map(OwnedFd::try_clone).transpose()?;
         if let (Some(shown), Some(screen)) = (&shown, &screen) {
             let (output, counted) = (File::from(shown.try_clone()?), meter.clone());
-            let to = File::from(screen.try_clone()?);
+            let to = Watched { screen: File::from(screen.try_clone()?), modes: modes.clone() };
             copies.push(std::thread::spawn(move || counted.copy(output, to)));
             if let [Some(keys), ..] = screens {
                 raw = Some(Raw::enter(keys.try_clone()?)?);
-                let mut typed = File::from(shown.try_clone()?);
+                let typed = File::from(shown.try_clone()?);
+                let ear = ear.take();
                 // Not waited for: it ends with this process, or when the terminal hangs up.
-                std::thread::spawn(move || drop(io::copy(&mut File::from(keys), &mut typed)));
+                std::thread::spawn(move || heard(File::from(keys), typed, ear));
             }
         }
-        let flow = Flow { copies, meter, shown, screen, _raw: raw };
+        let flow = Flow { copies, meter, shown, screen, modes, raw };
         flow.resize();
         Ok(flow)
+    }
+}
+
+/// Copies until either side ends; whoever listens hears everything first.
+fn heard(mut from: File, mut to: File, ear: Option<Ear>) {
+    let Some(mut ear) = ear else { return drop(io::copy(&mut from, &mut to)) };
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(read) => {
+                ear(&buffer[..read]);
+                if to.write_all(&buffer[..read]).is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// The caller's screen, and what was switched on there.
+struct Watched {
+    screen: File,
+    modes: Arc<Mutex<Modes>>,
+}
+
+impl Write for Watched {
+    fn write(&mut self, output: &[u8]) -> io::Result<usize> {
+        let written = self.screen.write(output)?;
+        self.modes.lock().unwrap_or_else(PoisonError::into_inner).see(&output[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.screen.flush()
     }
 }
 
@@ -171,7 +219,8 @@ pub(super) struct Flow {
     /// The program's terminal, and the caller's.
     shown: Option<OwnedFd>,
     screen: Option<OwnedFd>,
-    _raw: Option<Raw>,
+    modes: Arc<Mutex<Modes>>,
+    raw: Option<Raw>,
 }
 
 impl Flow {
@@ -189,6 +238,39 @@ impl Flow {
         }
     }
 
+    /// Whether the caller's terminal is the program's for now.
+    pub(super) fn has_terminal(&self) -> bool {
+        self.raw.is_some()
+    }
+
+    /// Stops this process as its program has stopped, for as long as its caller likes. The caller has its terminal meanwhile.
+    pub(super) fn pause(&self) {
+        let lines = self.modes.lock().unwrap_or_else(PoisonError::into_inner).undo();
+        self.show(&lines);
+        if let Some(raw) = &self.raw {
+            raw.leave();
+        }
+        crate::sys::stop();
+        self.go_on();
+    }
+
+    /// Takes the terminal again, which the caller may have used meanwhile.
+    pub(super) fn go_on(&self) {
+        if let Some(raw) = &self.raw {
+            let _ = raw.again();
+        }
+        self.resize();
+    }
+
+    fn show(&self, text: &[u8]) {
+        if let Some(screen) = &self.screen
+            && !text.is_empty()
+            && let Ok(screen) = screen.try_clone()
+        {
+            let _ = File::from(screen).write_all(text);
+        }
+    }
+
     /// Whether anything is copied, and not all of it has arrived.
     pub(super) fn is_copying(&self) -> bool {
         self.copies.iter().any(|copy| !copy.is_finished())
@@ -203,17 +285,23 @@ impl Flow {
     }
 
     /// Waits until everything that was written has arrived. All writers inside are gone by then, so this ends.
-    pub(super) fn drain(self) {
-        let Self { copies, shown, .. } = self;
-        drop(shown);
-        for copy in copies {
+    pub(super) fn drain(mut self) {
+        drop(self.shown.take());
+        for copy in std::mem::take(&mut self.copies) {
             let _ = copy.join();
         }
     }
 }
 
+impl Drop for Flow {
+    fn drop(&mut self) {
+        let left_on = std::mem::take(&mut *self.modes.lock().unwrap_or_else(PoisonError::into_inner)).undo();
+        self.show(&left_on);
+    }
+}
+
 impl Meter {
-    fn copy(&self, mut from: File, mut to: File) {
+    fn copy(&self, mut from: File, mut to: impl Write) {
         let mut buffer = vec![0; CHUNK_BYTES];
         loop {
             let read = match from.read(&mut buffer) {
@@ -250,15 +338,25 @@ struct Raw {
 impl Raw {
     fn enter(terminal: OwnedFd) -> io::Result<Self> {
         let before = rustix::termios::tcgetattr(&terminal)?;
-        let mut raw = before.clone();
+        let raw = Self { terminal, before };
+        raw.again()?;
+        Ok(raw)
+    }
+
+    fn again(&self) -> io::Result<()> {
+        let mut raw = self.before.clone();
         raw.make_raw();
-        rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &raw)?;
-        Ok(Self { terminal, before })
+        rustix::termios::tcsetattr(&self.terminal, OptionalActions::Now, &raw)?;
+        Ok(())
+    }
+
+    fn leave(&self) {
+        let _ = rustix::termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
     }
 }
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        let _ = rustix::termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+        self.leave();
     }
 }

@@ -2,7 +2,7 @@
 //! It starts nothing; what runs was started behind the wall.
 
 use super::control::{Report, Request};
-use super::streams::{Flow, Standard, Streams};
+use super::streams::{Ear, Flow, Standard, Streams};
 use super::{RunError, Sandbox};
 use crate::layer::Layers;
 use crate::profile::{Command, End, Home, Limit, Limits, Mode};
@@ -41,14 +41,15 @@ pub(super) fn run(
     command: &Command,
     standard: Standard,
     lifeline: Option<BorrowedFd<'_>>,
+    ear: Option<Ear>,
     last: bool,
 ) -> Result<Outcome, RunError> {
     let limits = sandbox.profile.limits.clone();
     let begun = Instant::now();
     let mut signals = PASSED_ON.to_vec();
-    signals.push(libc::SIGWINCH);
+    signals.extend([libc::SIGWINCH, libc::SIGTSTP, libc::SIGCONT]);
     let signals = sys::signals_as_descriptor(&signals)?;
-    let streams = Streams::choose(standard, limits.output_bytes, sandbox.identity.nobody())?;
+    let streams = Streams::choose(standard, limits.output_bytes, sandbox.identity.nobody(), ear.is_some())?;
     let request = Request::Execute { command: command.clone(), terminal: streams.terminal, last };
     sandbox.is_alone = false;
     sandbox.control.send(&request, &streams.given.each_ref().map(AsFd::as_fd))?;
@@ -61,7 +62,7 @@ pub(super) fn run(
         }
         other => return Err(RunError::Failed(format!("{other:?} instead of a start"))),
     };
-    let flow = streams.flow(shown)?;
+    let flow = streams.flow(shown, ear)?;
     let mut watch = Watch {
         disks: Disk::all(sandbox, &limits),
         limits,
@@ -69,6 +70,7 @@ pub(super) fn run(
         reached: BTreeSet::new(),
         place: None,
         alone: false,
+        is_told_to_stop: false,
     };
     let end = watch.until_end(sandbox, &flow, signals.as_fd(), lifeline)?;
     let ended_here = matches!(end, End::Limit(_));
@@ -101,6 +103,8 @@ struct Watch {
     place: Option<PathBuf>,
     /// Nothing that the program started is left.
     alone: bool,
+    /// The caller wants it to stop, and it has not yet.
+    is_told_to_stop: bool,
 }
 
 impl Watch {
@@ -135,6 +139,13 @@ impl Watch {
                         return Ok(end);
                     }
                     Some((Report::Reached(limit), _)) => drop(self.reached.insert(limit)),
+                    // One that stops itself stops its terminal's job, and otherwise nobody: others may share this process's group.
+                    Some((Report::Stopped, _)) if flow.has_terminal() || self.is_told_to_stop => {
+                        self.is_told_to_stop = false;
+                        flow.pause();
+                        sandbox.control.send(&Request::Signal(libc::SIGCONT), &[])?;
+                    }
+                    Some((Report::Stopped, _)) => {}
                     Some((Report::Failed(why), _)) => return Err(RunError::Failed(why)),
                     // The kernel ends a whole control group for want of memory, the first process included.
                     None => return Ok(End::Signalled(libc::SIGKILL)),
@@ -143,10 +154,13 @@ impl Watch {
             }
             if signalled {
                 while let Some(signal) = sys::next_signal(signals) {
-                    if signal == libc::SIGWINCH {
-                        flow.resize();
-                    } else {
-                        sandbox.control.send(&Request::Signal(signal), &[])?;
+                    match signal {
+                        libc::SIGWINCH => flow.resize(),
+                        libc::SIGCONT => flow.go_on(),
+                        _ => {
+                            self.is_told_to_stop |= signal == libc::SIGTSTP;
+                            sandbox.control.send(&Request::Signal(signal), &[])?;
+                        }
                     }
                 }
             }

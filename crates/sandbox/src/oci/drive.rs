@@ -300,6 +300,8 @@ impl<'a> Drive<'a> {
     }
 
     fn signal(&self, signal: i32) {
+        // Its group has nobody beside it who could continue it, so the kernel would not stop it for less.
+        let signal = if signal == libc::SIGTSTP { libc::SIGSTOP } else { signal };
         if let (Some(pid), Some(signal)) = (self.running, Signal::from_named_raw(signal)) {
             // The program leads its own group; who left the group is not asked.
             let _ = rustix::process::kill_process_group(pid, signal);
@@ -307,8 +309,11 @@ impl<'a> Drive<'a> {
     }
 
     fn bury(&mut self) -> io::Result<()> {
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            if Some(pid) == self.running {
+        let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
+        while let Ok(Some((pid, status))) = rustix::process::wait(options) {
+            if Some(pid) == self.running && status.stopped() {
+                self.control.send(&Report::Stopped, &[])?;
+            } else if Some(pid) == self.running {
                 self.running = None;
                 let end = match status.terminating_signal() {
                     Some(signal) => End::Signalled(signal),

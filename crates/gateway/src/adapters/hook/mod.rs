@@ -16,6 +16,7 @@ use crate::conversation::Conversation;
 use crate::facts::{Patience, Scene};
 use crate::gate::{Gate, SessionGuard};
 use crate::inventory::CLAUDE;
+use crate::launch::Insider;
 use crate::pipeline::{self, Stop};
 use crate::receipt::Receipt;
 use crate::session::Session;
@@ -33,8 +34,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The oldest client whose hooks fail closed (`onFailure: block`).
 pub const CLIENT_VERSION_MIN: [u64; 3] = [2, 1, 295];
@@ -42,6 +44,8 @@ pub const CLIENT_VERSION_MIN: [u64; 3] = [2, 1, 295];
 const SESSIONS_MAX: usize = 256;
 /// Calls of one session between their decision and their end.
 const CALLS_MAX: usize = 1_024;
+/// How long the words of a prompt that was sent may be on their way.
+const WORDS_ARRIVE: Duration = Duration::from_millis(50);
 /// How much of a transcript is read to learn the client's version, in bytes.
 const TRANSCRIPT_BYTES_MAX: u64 = 64 * 1024;
 
@@ -68,6 +72,8 @@ struct Followed {
     deferred: Mutex<Option<deferral::Deferral>>,
     /// Where the client said last that it works.
     cwd: Mutex<Option<String>>,
+    /// Nothing was known of it when it was first heard of, and nothing was heard of it since.
+    is_new: AtomicBool,
     /// Whether it has no hooks: nothing is heard of a call after its decision, and its shell stays where it is.
     is_unhooked: bool,
 }
@@ -96,15 +102,12 @@ impl Judged {
 }
 
 /// On which side of the wall a client is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Side {
     /// An ordinary process: it starts the sandboxes of its commands itself.
     Outside,
     /// Launched behind the wall: the gate starts them beside its own.
-    Inside {
-        /// Whether the project's changes are kept apart in an overlay that commands beside it do not share.
-        is_apart: bool,
-    },
+    Inside(Arc<Insider>),
 }
 
 /// One event, read.
@@ -132,6 +135,7 @@ impl Hooks {
             Err(why) => return verdict::fail_closed("", &why),
         };
         let followed = self.follow(&event);
+        let is_new = followed.is_new.swap(false, Ordering::Relaxed);
         match event.name.as_str() {
             "PreToolUse" => {
                 let patience = followed.patience(&event, self.gate.config.approvals.on_ask, defers);
@@ -146,14 +150,18 @@ impl Hooks {
             }
             // A subagent begins with a conversation of its own, in which nothing was said yet.
             "SessionStart" | "SubagentStart" => {
+                if is_new && event.body.text("source").as_deref() == Some("resume") {
+                    // It was begun before this gate was, and nobody remembers what was read in it.
+                    followed.session.conversation().provenance().distrust();
+                }
                 verdict::told_at_start(&event.name, &words::at_start(&self.gate, &followed.session))
             }
             "UserPromptSubmit" => {
                 let prompt = event.body.text("prompt").unwrap_or_default();
                 let digest = judge::digest::hex(prompt.as_bytes());
                 followed.moved_on();
-                followed.session.conversation().hear(&prompt);
                 self.note(&followed, Body::Prompt { bytes: prompt.len(), digest });
+                self.hear(&followed, &event.side, &prompt).await;
                 // A prompt cannot be rewritten. What a person typed may look like a secret; a value of the vault is one.
                 match self.gate.secrets.searched(prompt.as_bytes()) {
                     Ok(None) => verdict::nothing(),
@@ -178,7 +186,7 @@ impl Hooks {
             "SessionEnd" => {
                 // A halted session stays halted, also when the client takes it up again.
                 if followed.halt_reason().is_none() {
-                    locked(&self.sessions).remove(&event.session);
+                    locked(&self.sessions).retain(|_, one| !Arc::ptr_eq(one, &followed));
                 }
                 verdict::nothing()
             }
@@ -188,9 +196,32 @@ impl Hooks {
         }
     }
 
+    /// Takes in what the user said. Who is behind the wall can say anything in the user's name: of that, only words that came in from
+    /// outside are the user's.
+    async fn hear(&self, followed: &Followed, side: &Side, prompt: &str) {
+        let conversation = followed.session.conversation();
+        let Side::Inside(insider) = side else { return conversation.hear(prompt) };
+        let mut told = insider.told(prompt);
+        if told.len() != 1 {
+            // It may have been sent a moment before its last words arrive here.
+            tokio::time::sleep(WORDS_ARRIVE).await;
+            told = insider.told(prompt);
+        }
+        if told.is_empty() && !prompt.trim().is_empty() {
+            let why = "a prompt came from inside that nobody gave; it is not taken as the user's words";
+            self.alert(followed, "prompt-nobody-gave", why, "");
+        }
+        told.iter().for_each(|words| conversation.hear(words));
+    }
+
     fn follow(&self, event: &Event) -> Arc<Followed> {
         let mut sessions = locked(&self.sessions);
-        if let Some(followed) = sessions.get(&event.session) {
+        let key = match &event.side {
+            Side::Outside => event.session.clone(),
+            // Sessions of another agent are none of its own, whatever it calls them.
+            Side::Inside(insider) => format!("{} {}", insider.name(), event.session),
+        };
+        if let Some(followed) = sessions.get(&key) {
             return followed.clone();
         }
         if sessions.len() >= SESSIONS_MAX {
@@ -202,9 +233,24 @@ impl Hooks {
             }
         }
         let name = format!("claude-{}", plain(&event.session));
+        let halted = sessions.values().find_map(|one| one.halt_reason().filter(|_| one.session.id() == name));
         let conversation = self.gate.conversations.named(&name);
-        let followed = Arc::new(self.followed(name, conversation, false));
-        sessions.insert(event.session.clone(), followed.clone());
+        let is_new = conversation.is_new();
+        let conversation = match &event.side {
+            Side::Outside => conversation,
+            Side::Inside(insider) => {
+                self.gate.conversations.also(&name, insider.conversation());
+                insider.conversation().clone()
+            }
+        };
+        let followed = self.followed(name, conversation, false);
+        if let Side::Inside(insider) = &event.side {
+            followed.session.begins_at(insider);
+        }
+        *locked(&followed.halted) = halted;
+        followed.is_new.store(is_new, Ordering::Relaxed);
+        let followed = Arc::new(followed);
+        sessions.insert(key, followed.clone());
         followed
     }
 
@@ -223,6 +269,7 @@ impl Hooks {
             too_old: Mutex::default(),
             deferred: Mutex::default(),
             cwd: Mutex::default(),
+            is_new: AtomicBool::new(false),
             is_unhooked,
         }
     }
@@ -350,10 +397,10 @@ impl Hooks {
         )
         .of_a_call(permit.request().phase());
         let owner = Owner { session, from: "shell".to_owned() };
-        let waiting = shell::Waiting::prepare(permit, cwd.as_deref(), &self.gate, owner, event.side).await?;
+        let waiting = shell::Waiting::prepare(permit, cwd.as_deref(), &self.gate, owner, &event.side).await?;
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let input = event.body.get("tool_input").ok_or("the call has no input")?;
-        let found = (event.side == Side::Outside).then_some(place);
+        let found = matches!(event.side, Side::Outside).then_some(place);
         let replaced = match followed.is_unhooked {
             true => shell::fetching(input, &program, found, call),
             false => shell::rewritten(input, &program, found, call),

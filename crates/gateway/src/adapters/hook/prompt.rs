@@ -14,8 +14,6 @@ use std::sync::Arc;
 
 /// What a client asks permission for.
 pub struct Prompt {
-    /// On which side of the wall the client is.
-    pub side: Side,
     /// Its name of the tool.
     pub tool: String,
     /// The tool's whole input, as it would run.
@@ -33,7 +31,7 @@ impl Hooks {
     /// # Errors
     /// Why it must not, in words for the agent.
     pub async fn prompted(&self, asker: &Session, prompt: Prompt) -> Result<Value, String> {
-        let Prompt { side, tool, input, use_id, cwd } = prompt;
+        let Prompt { tool, input, use_id, cwd } = prompt;
         let tree = Tree::parse(input.get().as_bytes());
         let tree = tree.map_err(|error| format!("the tool's input cannot be read: {error}"))?;
         let given: Value = serde_json::from_str(input.get()).map_err(|error| error.to_string())?;
@@ -64,7 +62,7 @@ impl Hooks {
             body.set("cwd", raw(cwd));
         }
         let event = Event {
-            side,
+            side: asker.insider().map_or(Side::Outside, |insider| Side::Inside(insider.clone())),
             name: "PreToolUse".to_owned(),
             session: followed.session.id().to_owned(),
             tool,

@@ -45,12 +45,13 @@ impl Waiting {
         cwd: Option<&str>,
         gate: &Arc<Gate>,
         owner: Owner,
-        side: Side,
+        side: &Side,
     ) -> Result<Self, String> {
         let place = &gate.place;
         let mut shell = gate.config.shell.clone();
         // One overlay cannot stand twice. A command must not change in place what its agent's changes are kept apart from.
-        if side == (Side::Inside { is_apart: true }) && shell.workspace == Access::ReadWrite {
+        let is_apart = matches!(side, Side::Inside(insider) if insider.is_apart());
+        if is_apart && shell.workspace == Access::ReadWrite {
             shell.workspace = Access::ReadOnly;
         }
         let line = permit.request().arguments().member("command").and_then(Tree::as_text);

@@ -5,7 +5,6 @@ use super::bridge;
 use super::link::{Ask, Lane, Link};
 use super::upstream::{Client, Era, Inbound, MODERN, UpstreamError, meta};
 use super::{DENIED, INTERNAL_ERROR, METHOD_NOT_FOUND};
-use crate::adapters::hook::Side;
 use crate::facts::Scene;
 use crate::gate::{Gate, SessionGuard};
 use crate::pipeline::{self, Stop};
@@ -51,8 +50,8 @@ pub struct Downstream {
     pub(super) endpoint: Endpoint,
     pub(super) era: Era,
     pub(super) client: Client,
-    /// On which side of the wall it is, and where it was started, where that is known.
-    pub(super) stands: OnceLock<(Side, Option<String>)>,
+    /// Where it was started, where that is known.
+    pub(super) cwd: OnceLock<String>,
     /// Where messages go that belong to no request.
     pub(super) lane: Lane,
     links: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Slot>>>>,
@@ -245,7 +244,7 @@ impl Downstream {
             endpoint,
             era,
             client,
-            stands: OnceLock::new(),
+            cwd: OnceLock::new(),
             lane,
             links: Mutex::default(),
             asked: Mutex::default(),
@@ -264,6 +263,11 @@ impl Downstream {
     /// Makes its session part of the conversation of this name.
     pub fn join(&self, conversation: &str) {
         self.session.join(self.gate.conversations.named(conversation));
+    }
+
+    /// Makes its session one of this agent's behind the wall.
+    pub fn begins_at(&self, insider: &Arc<crate::launch::Insider>) {
+        self.session.begins_at(insider);
     }
 
     /// The client that opens with `first`, and the era it speaks: modern requests say so in `_meta`.

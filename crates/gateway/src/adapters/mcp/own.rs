@@ -8,7 +8,6 @@ use super::link::Link;
 use super::serve::{CLIENT_CALL, beside};
 use super::upstream::Era;
 use super::{INTERNAL_ERROR, INVALID_PARAMS};
-use crate::adapters::hook::Side;
 use crate::adapters::hook::prompt::{self, Prompt};
 use crate::facts::Scene;
 use crate::phases::{self, NotMoved};
@@ -155,10 +154,8 @@ impl Downstream {
         let hooks = self.gate.hooks.get().and_then(Weak::upgrade);
         let decided = match (hooks, asked.text("tool_name"), asked.get("input"), asked.text("tool_use_id")) {
             (Some(hooks), Some(tool), Some(input), Some(use_id)) => {
-                let (side, cwd) = self.stands.get().cloned().unwrap_or((Side::Outside, None));
-                hooks
-                    .prompted(&self.session, Prompt { side, tool, input: input.to_owned(), use_id, cwd })
-                    .await
+                let cwd = self.cwd.get().cloned();
+                hooks.prompted(&self.session, Prompt { tool, input: input.to_owned(), use_id, cwd }).await
             }
             (None, ..) => Err("the gate follows no client here".to_owned()),
             _ => Err("a permission is for a tool, an input and the id of one call".to_owned()),

@@ -3,8 +3,8 @@
 use super::downstream::{Arrival, Downstream, Endpoint};
 use super::link::{Lane, Parcel};
 use super::{INVALID_REQUEST, PARSE_ERROR};
-use crate::adapters::hook::Side;
 use crate::gate::Gate;
+use crate::launch::Insider;
 use crate::wire::frame::{self, FRAME_BYTES_MAX, FrameError, Kind, Object};
 use crate::wire::lines::{self, Line};
 use std::sync::Arc;
@@ -21,21 +21,22 @@ const RUNNING_MAX: usize = 256;
 /// How long requests may go on after the client's input has ended, in seconds.
 const DRAIN_SECONDS_MAX: u64 = 20;
 
-/// What is known of a client before it says anything.
-pub struct Peer {
-    /// The name of the conversation it belongs to, where that has one.
+/// Where a client comes from, as far as that is known.
+#[derive(Default)]
+pub struct Origin {
+    /// The name of the conversation it belongs to.
     pub conversation: Option<String>,
-    /// Where it was started.
+    /// The folder it was started in.
     pub cwd: Option<String>,
-    /// On which side of the wall it is.
-    pub side: Side,
+    /// The agent behind the wall whose door it came in at.
+    pub insider: Option<Arc<Insider>>,
 }
 
 /// Serves one client until its stream ends.
 pub async fn serve(
     gate: Arc<Gate>,
     endpoint: Endpoint,
-    peer: Peer,
+    origin: Origin,
     mut reader: impl AsyncBufRead + Unpin,
     writer: impl AsyncWrite + Unpin + Send + 'static,
 ) {
@@ -70,10 +71,14 @@ pub async fn serve(
             }
             let (era, about) = Downstream::client_of(&message);
             let begun = Downstream::begin(&gate, "stdio", endpoint.clone(), era, about, lane.clone());
-            if let Some(conversation) = &peer.conversation {
+            if let Some(insider) = &origin.insider {
+                begun.begins_at(insider);
+            } else if let Some(conversation) = &origin.conversation {
                 begun.join(conversation);
             }
-            drop(begun.stands.set((peer.side, peer.cwd.clone())));
+            if let Some(cwd) = &origin.cwd {
+                drop(begun.cwd.set(cwd.clone()));
+            }
             client = Some(begun);
         }
         let Some(client) = client.clone() else { break };
