@@ -9,6 +9,8 @@ Ends with `N passed, N failed`.
 """
 import base64
 import contextlib
+import datetime
+import hashlib
 import http.server
 import itertools
 import json
@@ -28,7 +30,7 @@ import gate
 PATIENCE_SECONDS_MAX = 20
 PAGE_BYTES_MAX = 100_000
 SESSIONS, QUESTIONS = 10_000, 1_000
-KEYS = {"Enter": ("Enter", 13, "\r"), "Tab": ("Tab", 9, ""), "Escape": ("Escape", 27, "")}
+KEYS = {"ArrowDown": ("ArrowDown", 40, ""), "Enter": ("Enter", 13, "\r"), "Tab": ("Tab", 9, ""), "Escape": ("Escape", 27, "")}
 CHECKS = []
 
 
@@ -104,9 +106,12 @@ class Browser:
 
 
 class Page:
+    """One window, with cookies and an authenticator of its own: one person."""
+
     def __init__(self, browser):
         self.b = browser
-        target = browser.call("Target.createTarget", url="about:blank")["targetId"]
+        context = browser.call("Target.createBrowserContext")["browserContextId"]
+        target = browser.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         self.s = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self("%s.enable" % domain)
@@ -190,6 +195,27 @@ class Desk(gate.Gate):
             tables = {r[0] for r in db.execute("select name from sqlite_master where type = 'table'")}
             return db.execute("select count(*) from %s" % ("refund" if "refund" in tables else "refunds")).fetchone()[0]
 
+    def only(self, kind, **fields):
+        """The records of this kind that hold all of these."""
+        return [r for r in self.json("journal", "show") if r["kind"] == kind and all(r.get(k) == v for k, v in fields.items())]
+
+    def threads(self):
+        with open("/proc/%d/status" % self.process.pid, encoding="ascii") as f:
+            return int(re.search(r"^Threads:\s+(\d+)", f.read(), re.M).group(1))
+
+    @contextlib.contextmanager
+    def rules(self, text):
+        """More policy, for a while."""
+        path = os.path.join(self.dir, "policy", "90-more.cedar")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        try:
+            self.run("policy", "reload")
+            yield
+        finally:
+            os.remove(path)
+            self.run("policy", "reload")
+
     def alerts(self, rule):
         return [r for r in self.json("journal", "show") if r["kind"] == "alert" and r["rule"] == rule]
 
@@ -219,6 +245,10 @@ class Agent:
 
     def begin(self, tool, **arguments):
         return self.send("tools/call", {"name": tool, "arguments": arguments})
+
+    def cancel(self, i):
+        self.p.stdin.write(json.dumps({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": i}}) + "\n")
+        self.p.stdin.flush()
 
     def wait(self, i):
         until("the call is answered", lambda: i in self.answers)
@@ -262,6 +292,48 @@ class Bench:
                 self.page.key("Enter")
         until("somebody is in", lambda: self.page.path() == "/console/approvals")
         self.page.ready()
+
+    def second(self):
+        """Somebody else, in a browser of their own: invited by ann on the people page."""
+        if not hasattr(self, "bob"):
+            self.enter()
+            self.page.open(self.base + "/people")
+            self.page.js("document.querySelector('#invite select').value = 'approver'")
+            self.page.js("document.querySelector('#invite input').focus()")
+            self.page.type("bob")
+            self.page.key("Enter")
+            time.sleep(0.3)
+            assert not self.page.js("document.querySelector('#link').textContent"), "a name that was typed made a link"
+            self.page.key("Tab")
+            self.page.key("Enter")
+            link = until("the link is made", lambda: self.page.js("document.querySelector('#link').textContent"))
+            self.page.shot("invited-desktop-light")
+            self.bob = Page(self.page.b)
+            self.bob.open(link)
+            until("the link is read", lambda: self.bob.js("document.querySelector('#name').value") == "bob")
+            self.bob.js("document.querySelector('#enrol button').focus()")
+            self.bob.key("Enter")
+            until("bob is in", lambda: self.bob.path() == "/console/approvals")
+            self.bob.ready()
+        return self.bob
+
+    def tab_to(self, where):
+        for _ in range(20):
+            if self.page.js(where):
+                return
+            self.page.key("Tab")
+        raise AssertionError("the keys do not reach " + where)
+
+    def shown(self, page, approval):
+        page.open("%s/approvals/%s" % (self.base, approval["id"]))
+
+    def grants(self, page):
+        page.key("g")
+        assert page.js("document.activeElement.closest('#grant') !== null")
+        page.key("Enter")
+
+    def said(self, page, words):
+        until("the page says " + words, lambda: words in (page.quietly("document.querySelector('#said').textContent") or ""))
 
     def first_row(self):
         return self.page.quietly("document.querySelector('a.row .what')?.textContent") or ""
@@ -317,6 +389,11 @@ def a_question_appears_by_itself_and_is_granted_by_keys_alone(b):
     print("     passkey to result: %d ms" % ((time.monotonic() - pressed) * 1000))
     assert '"isError": true' not in answer, answer
     assert b.g.refunds() == before + 1, "the refund was not made"
+    at = lambda kind, **fields: datetime.datetime.fromisoformat(b.g.only(kind, **fields)[-1]["at"])
+    decided = b.g.only("decision")[-1]
+    answered = at("answered", approval=decided["approval"])
+    print("     grant recorded to call let go: %.1f ms, to its outcome: %.1f ms" % tuple(
+        1000 * (then - answered).total_seconds() for then in (at("decision"), at("outcome", call=decided["call"]))))
     until("the page says so", lambda: "used" in (b.page.quietly("document.querySelector('h1').textContent") or "") or "granted" in (b.page.quietly("document.querySelector('h1').textContent") or ""))
     assert not b.page.complaints(), b.page.complaints()
 
@@ -339,6 +416,143 @@ def a_refusal_by_keys_reaches_the_model_with_its_reason(b):
     until("the list is back", lambda: b.page.path() == "/console/approvals")
     assert b.g.refunds() == before
     assert not b.page.complaints(), b.page.complaints()
+
+
+@check
+def a_grant_is_shaped_and_signed_by_keys_alone(b):
+    b.enter()
+    before, i = b.g.refunds(), b.ask(amount_cents=8000)
+    approval = until("the question waits", b.pending)[0]
+    b.shown(b.page, approval)
+    b.page.key("m")
+    assert b.page.js("document.activeElement.closest('details.shape') !== null")
+    # What policy doubts comes first.
+    names = b.page.js("[...document.querySelectorAll('.limit label')].map((e) => e.textContent)")
+    doubted = b.page.js("[...document.querySelectorAll('.limit')].map((e) => e.classList.contains('danger'))")
+    assert sorted(names) == ["amount_cents", "order_id", "reason"] and names[2] == "reason", names
+    assert doubted == sorted(doubted, reverse=True), doubted
+    b.tab_to("document.activeElement.labels?.[0]?.textContent === 'amount_cents'")
+    # Exactly this, this or one of, at most.
+    b.page.key("ArrowDown")
+    b.page.key("ArrowDown")
+    b.page.key("Tab")
+    b.page.type("8500")
+    b.page.shot("shape-desktop-light")
+    b.page.size(390, 844, phone=True)
+    b.page.js("document.querySelector('.limit').scrollIntoView()")
+    b.page.shot("shape-phone-light")
+    b.page.js("document.querySelector('.bounds').scrollIntoView()")
+    b.page.shot("shape-phone-bounds-light")
+    b.page.size(1280, 860)
+    b.page.js("document.querySelector('details.shape input[name=uses]').select()")
+    b.page.type("2")
+    b.page.key("Enter")
+    time.sleep(0.3)
+    assert i not in b.agent.answers and b.pending(), "enter in a field granted"
+    b.tab_to("document.activeElement.matches('details.shape button')")
+    b.page.key("Enter")
+    assert '"isError": true' not in b.agent.words(i)
+    b.said(b.page, "Granted")
+    signed = b.g.only("signed", approval=approval["id"])[0]["answer"]
+    wanted = json.loads(signed.removeprefix("grant more "))
+    assert wanted["uses"] == 2 and wanted["limits"] == {"amount_cents": {"at-most": 8500.0}} and wanted["seconds"] == 3600, wanted
+    assert '"isError": true' not in b.agent.words(b.ask(amount_cents=8499)), "it does not cover what it says"
+    over = b.ask(amount_cents=8501)
+    asked = until("more is asked about", b.pending)[0]
+    b.g.run("approvals", "refuse", asked["id"])
+    b.agent.wait(over)
+    assert b.g.refunds() == before + 2
+    for grant in b.g.json("approvals", "grants"):
+        if grant["state"] == "active":
+            b.g.run("approvals", "withdraw", grant["id"])
+    assert not b.page.complaints(), b.page.complaints()
+
+
+@check
+def two_people_must_agree_and_one_of_them_is_not_two(b):
+    bob = b.second()
+    two = """@id("both") @approvers("2") permit (principal, action == Action::"billing/refund_create", resource)
+        when { context.approved && context.args.reason == "both" && context.args.amount_cents <= 20000 };"""
+    with b.g.rules(two):
+        before, i = b.g.refunds(), b.ask(reason="both")
+        approval = until("the question waits", b.pending)[0]
+        b.shown(b.page, approval)
+        assert not b.page.js("document.querySelector('details.shape')"), "more than once is offered where two must agree"
+        b.grants(b.page)
+        b.said(b.page, "Another person must, too")
+        until("it is shown", lambda: "1 of 2 people agreed" in b.page.js("document.querySelector('main').textContent"))
+        b.grants(b.page)
+        b.said(b.page, "this is the same one")
+        assert i not in b.agent.answers and b.g.refunds() == before, "one was two"
+        b.shown(bob, approval)
+        assert "1 of 2 people agreed" in bob.js("document.querySelector('main').textContent")
+        bob.shot("second-desktop-light")
+        b.grants(bob)
+        assert '"isError": true' not in b.agent.words(i) and b.g.refunds() == before + 1
+    assert b.g.only("decision", approval=approval["id"])[0]["granted_by"] == "ann and bob"
+    signers = [r["by"] for r in b.g.only("signed", approval=approval["id"])]
+    assert signers == ["ann", "ann", "bob"], signers
+    b.page.complaints()
+
+
+@check
+def what_changed_while_it_was_shown_is_granted_in_vain(b):
+    b.enter()
+    before = b.g.refunds()
+
+    def granted_in_vain(change, words):
+        i = b.ask()
+        approval = until("the question waits", b.pending)[0]
+        b.shown(b.page, approval)
+        with change():
+            b.grants(b.page)
+            answer = b.agent.words(i)
+            assert '"isError": true' in answer and words in answer, answer
+            for again in b.pending():
+                b.g.run("approvals", "refuse", again["id"])
+        assert b.g.refunds() == before, "it ran all the same"
+
+    granted_in_vain(lambda: b.g.rules("// Reviewed again.\n"), "changed while it waited")
+
+    @contextlib.contextmanager
+    def redefined():
+        path = os.path.join(b.g.dir, "tools.lock")
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        lock = json.loads(text)
+        tool = lock["servers"]["billing"]["tools"]["refund_create"]
+        # As if another definition had been reviewed meanwhile.
+        tool["definition"]["description"] += " Twice, where asked."
+        kept = {name: value for name, value in tool["definition"].items() if name != "execution"}
+        plain = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        tool["digest"] = hashlib.sha256(plain.encode()).hexdigest()
+        try:
+            with open(path, "w", encoding="utf-8") as f:
+                json.dump(lock, f)
+            b.g.run("policy", "reload")
+            yield
+        finally:
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text)
+            b.g.run("policy", "reload")
+
+    granted_in_vain(redefined, "changed")
+
+    # Another argument than the one that was shown: the call that comes is another question.
+    first = b.agent.begin("billing__refund_create", order_id="O-2001", amount_cents=7001, reason="as shown")
+    approval = until("the question waits", b.pending)[0]
+    b.shown(b.page, approval)
+    b.agent.cancel(first)
+    i = b.agent.begin("billing__refund_create", order_id="O-2001", amount_cents=7002, reason="as shown")
+    until("the other is asked about", lambda: len(b.pending()) == 2)
+    b.grants(b.page)
+    b.said(b.page, "Granted")
+    time.sleep(0.3)
+    assert i not in b.agent.answers and b.g.refunds() == before, "a grant for one argument let another through"
+    b.g.run("approvals", "refuse", b.pending()[0]["id"])
+    b.agent.wait(i)
+    b.g.run("approvals", "withdraw", approval["id"])
+    b.page.complaints()
 
 
 @check
@@ -460,7 +674,7 @@ def a_call_is_tried_against_the_policies_and_nothing_runs(b):
 def ten_thousand_sessions_and_a_thousand_questions_stay_small(b):
     """Sizes are bounded here, times only told."""
     b.enter()
-    path = b.g.told["socket"]
+    path, wrong = b.g.told["socket"], []
 
     def come(first):
         # A hook's event is a session and a decision, and starts no server.
@@ -469,8 +683,10 @@ def ten_thousand_sessions_and_a_thousand_questions_stay_small(b):
                      "tool_input": {"command": "echo %d" % n}, "tool_use_id": "toolu_%d" % n}
             with socket.socket(socket.AF_UNIX) as c:
                 c.connect(path)
-                c.sendall(json.dumps({"hook": event}).encode() + b"\n")
-                assert c.makefile().readline(), "the hook was not answered"
+                c.sendall(json.dumps({"hook": {"event": event}}).encode() + b"\n")
+                answer = c.makefile().readline()
+                if "hookSpecificOutput" not in answer:
+                    wrong.append(answer)
 
     begun = time.monotonic()
     threads = [threading.Thread(target=come, args=(first,)) for first in range(8)]
@@ -478,17 +694,16 @@ def ten_thousand_sessions_and_a_thousand_questions_stay_small(b):
         t.start()
     for t in threads:
         t.join()
+    assert not wrong, wrong[:1]
     print("     %d sessions in %.1f s" % (SESSIONS, time.monotonic() - begun))
-    now = int(time.time())
-    with contextlib.closing(sqlite3.connect(os.path.join(b.g.state, "state.db"), timeout=20)) as db, db:
-        columns = [r[1] for r in db.execute("pragma table_info(approval)")]
-        known = {"state": "pending", "agent": "desk-agent", "user": "operator", "tool": "billing/refund_create", "cwd": "/tmp",
-                 "why": "needs approval under `large-refunds-need-a-person`", "policy_digest": "p" * 64, "asked_at": now, "expires_at": now + 3600,
-                 "arguments": json.dumps({"order_id": "O-2001", "amount_cents": 9000, "reason": "x" * 200})}
-        for n in range(QUESTIONS):
-            row = dict(known, id="a-%020d" % n, request_digest="%064d" % n)
-            db.execute("insert into approval (%s) values (%s)" % (",".join(row), ",".join("?" * len(row))), list(row.values()))
-        assert set(known) <= set(columns)
+    # A thousand calls that wait, as one client may have them.
+    threads, begun, crowd = b.g.threads(), time.monotonic(), Agent(b.g)
+    for n in range(QUESTIONS):
+        crowd.begin("billing__refund_create", order_id="O-2001", amount_cents=9000, reason="%d of many, %s" % (n, "x" * 200))
+    until("all wait", lambda: print(len(b.pending()), list(crowd.answers.values())[:1]) or len(b.pending()) == QUESTIONS)
+    print("     %d calls wait after %.1f s; the gate has %d threads, %d before" % (
+        QUESTIONS, time.monotonic() - begun, b.g.threads(), threads))
+    assert b.g.threads() <= threads + 16, "waiting calls cost threads"
     for place in ("approvals", "approvals?page=25", "sessions", "sessions?page=100", "sessions?q=00000077", "journal", "journal?q=00000077", "alerts"):
         url = "%s/%s" % (b.base, place)
         took, size = b.page.js("""(async () => { let best = 1e9, size = 0; for (let i = 0; i < 5; i++) { const at = performance.now();
@@ -499,8 +714,7 @@ def ten_thousand_sessions_and_a_thousand_questions_stay_small(b):
     b.page.open(b.base + "/approvals")
     assert b.page.js("document.querySelectorAll('a.row').length") == 40
     b.page.shot("many-desktop-light")
-    with contextlib.closing(sqlite3.connect(os.path.join(b.g.state, "state.db"), timeout=20)) as db, db:
-        db.execute("delete from approval where id like 'a-0000%'")
+    crowd.close()
 
 
 def main():

@@ -272,11 +272,11 @@ pub(crate) fn line(index: u64, record: &Record) -> String {
             );
         }
         Body::Asked { approval, tool, .. } => format!("asked   {tool}, approval {approval}"),
-        Body::Answered { approval, answer, by, reason, channel } => {
+        Body::Answered { approval, answer, by, reason, channel, .. } => {
             let over = if channel.is_empty() { String::new() } else { format!(" over {channel}") };
             format!("answer  {answer} by {by}{over} on {approval} {reason}")
         }
-        Body::Granted { grant, by, channel, uses, scope } => {
+        Body::Granted { grant, by, channel, uses, scope, .. } => {
             let tool = scope["tool"].as_str().unwrap_or_default();
             format!("grant   {grant} stands for {uses} calls of {tool}, given by {by} over {channel}")
         }

@@ -161,10 +161,10 @@ impl Running {
 
 /// The link that lets the first person into the console, where nobody is there yet.
 async fn first_link(gate: &Gate) -> Option<String> {
-    if gate.people.site().is_none() || !gate.people.is_empty().unwrap_or(false) {
+    if gate.people.site().is_none() || !gate.people.is_empty() {
         return None;
     }
-    gate.people.link(Role::Admin, None).await.map_err(|error| tracing::warn!("{error}")).ok()
+    gate.people.link(Role::Admin, None, "terminal").await.map_err(|error| tracing::warn!("{error}")).ok()
 }
 
 async fn announce(running: &Running, json: bool) {

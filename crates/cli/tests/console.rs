@@ -564,3 +564,107 @@ fn where_the_terminal_may_not_grant_it_lets_nobody_in_either() {
     assert!(ran(&agent.answer(call)));
     alerts(&project, "grant-over-the-socket", 2);
 }
+
+#[test]
+fn what_is_shaped_is_what_is_signed_and_what_is_granted() {
+    let project =
+        Project::new(r#"permit (principal, action in Action::"write", resource) when { context.approved };"#);
+    project.set("ask_wait_seconds", "0");
+    let gate = Gate::start(&project);
+    let mut agent = Client::connect(&project);
+    let mut ann = Browser::enrolled(&project, &gate, "ann", "approver");
+    let mut vic = Browser::enrolled(&project, &gate, "vic", "viewer");
+    agent.call(ASKED, json!({ "mark": "t1", "amount": 5 }));
+    let approval = project.asked();
+    let page = ann.get(&format!("/console/approvals/{}", approval["id"].as_str().expect("an id")));
+    assert!(
+        page.body.contains("name=\"limit-0\"") && page.body.contains("value=\"at-most\""),
+        "{}",
+        page.body
+    );
+    for (fields, says) in [
+        (json!({ "uses": "0", "seconds": "60" }), "1 to 10000 calls"),
+        (json!({ "uses": "2", "seconds": "60", "limit-0": "at-most", "to-0": "much" }), "no number"),
+        (json!({ "uses": "2", "seconds": "60", "limit-1": "under", "to-1": "mark" }), "no absolute path"),
+        (json!({ "uses": "2" }), "no time"),
+        (json!({ "uses": "2", "seconds": "60", "limit-0": "all" }), "cannot be opened"),
+    ] {
+        let unfit = ann.grant_more(&approval, &fields);
+        assert!(unfit.status == 400 && unfit.body.contains(says), "{fields}: {unfit:?}");
+    }
+    let fields = json!({ "uses": "3", "seconds": "3600", "idle": "600", "limit-0": "at-most", "to-0": "9",
+        "limit-1": "one-of", "to-1": "t2\nt3" });
+    assert_eq!(vic.grant_more(&approval, &fields).status, 403);
+    assert_eq!(ann.grant_more(&approval, &fields).status, 200);
+    let signed = project.records("signed").pop().expect("a record");
+    let words = signed["answer"].as_str().expect("words").strip_prefix("grant more ").expect("the words");
+    let said: Value = serde_json::from_str(words).expect("JSON");
+    assert_eq!(
+        said,
+        json!({ "uses": 3, "seconds": 3600, "idle_seconds": 600, "same_phase": false,
+        "limits": { "amount": { "at-most": 9.0 }, "mark": { "one-of": ["t2", "t3"] } } })
+    );
+    for (mark, amount, runs) in [
+        ("t2", 9, true),
+        ("t4", 9, false),
+        ("t3", 10, false),
+        ("t3", 1, true),
+        ("t1", 7, true),
+        ("t2", 1, false),
+    ] {
+        assert_eq!(
+            ran(&agent.call(ASKED, json!({ "mark": mark, "amount": amount }))),
+            runs,
+            "{mark} {amount}"
+        );
+    }
+    assert_eq!(project.marks(), ["t2", "t3", "t1"]);
+}
+
+#[test]
+fn an_admin_lets_somebody_in_with_a_passkey_and_turns_them_out() {
+    let project = Project::new(POLICY);
+    let gate = Gate::start(&project);
+    let mut ann = Browser::enrolled(&project, &gate, "ann", "admin");
+    let mut bob = Browser::enrolled(&project, &gate, "bob", "approver");
+    assert!(ann.get("/console/people").body.contains("id=\"invite\""));
+    assert!(!bob.get("/console/people").body.contains("id=\"invite\""));
+    let cy = json!({ "role": "approver", "name": "cy" });
+    assert_eq!(bob.change_people("let in", &cy).status, 403, "an approver says who else may");
+    alerts(&project, "console-role", 1);
+    for (deed, fields, status) in [
+        ("let in", json!({ "role": "owner", "name": "cy" }), 404),
+        ("let in", json!({ "role": "admin", "name": "c y" }), 400),
+        ("turn out", json!({ "name": "" }), 404),
+        ("turn out", json!({ "name": "dan" }), 409),
+        ("promote", json!({ "name": "bob" }), 404),
+    ] {
+        assert_eq!(ann.change_people(deed, &fields).status, status, "{deed} {fields}");
+    }
+    // A signature that is none changes nothing.
+    let broken = How { breaks_signature: true, ..ann.how() };
+    let asked = json!({ "request": "", "answer": "let in", "fields": cy });
+    assert_eq!(ann.sign_as("/console/people", &asked, &broken).status, 403);
+    let links = project.records("person").iter().filter(|one| one["what"] == "link-made").count();
+
+    let made = ann.change_people("let in", &cy);
+    assert_eq!(made.status, 200, "{made:?}");
+    let link: Value = serde_json::from_str(&made.body).expect("JSON");
+    let code = link["link"].as_str().expect("a link").split_once('#').expect("a code").1.to_owned();
+    let records = project.records("person");
+    let made: Vec<&Value> = records.iter().filter(|one| one["what"] == "link-made").collect();
+    assert_eq!(
+        (made.len(), &made[links]["how"], &made[links]["role"]),
+        (links + 1, &json!("console, by ann"), &json!("approver"))
+    );
+    assert_eq!(project.records("signed").last().expect("a record")["answer"], "let in as approver cy");
+    let mut cyd = Browser::at(&gate);
+    assert_eq!(cyd.enrol(&code, "dan").status, 409, "the link is for cy");
+    assert_eq!(cyd.enrol(&code, "cy").status, 200);
+    assert_eq!(cyd.get("/console/approvals").status, 200);
+    assert_eq!(ann.change_people("turn out", &json!({ "name": "cy" })).status, 200);
+    assert_eq!(cyd.get("/console/approvals").status, 303, "out at once");
+    let people = project.json(&["console", "people", "--json"]);
+    let cy = people.as_array().expect("a list").iter().find(|one| one["name"] == "cy").expect("cy");
+    assert!(cy["revoked_at"].is_i64() && cy["passkeys"] == 0, "{people}");
+}

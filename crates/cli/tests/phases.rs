@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Client, Gate, Project, ran, words};
+use common::{Answer, Client, Gate, Project, Web, ran, words};
 use serde_json::{Value, json};
 
 const POLICY: &str = r#"
@@ -143,4 +143,67 @@ fn phases_with_a_mistake_are_named_at_the_start() {
         let checked = project.run(&["policy", "check"]);
         assert!(checked.code != 0 && checked.err.contains(says), "{phases}: {checked:?}");
     }
+}
+
+/// Asks over HTTP, as a program that speaks no MCP.
+fn over_http(gate: &Gate, method: &str, conversation: &str, body: &Value) -> (u16, Value) {
+    let web = Web::at(gate);
+    let mut headers = web.headers();
+    if !conversation.is_empty() {
+        headers.push(("Bailiwick-Conversation".to_owned(), conversation.to_owned()));
+    }
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let Answer { status, body, .. } = web.send(method, "/phases", &headers, body.as_bytes());
+    (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+}
+
+#[test]
+fn over_http_a_phase_is_asked_for_and_never_taken() {
+    let project = project();
+    project.set("ask_wait_seconds", "20");
+    let gate = Gate::start(&project);
+    let mut agent = named(&project);
+    assert!(!ran(&agent.call("fix__act", json!({ "mark": "early" }))));
+    let (status, told) = over_http(&gate, "GET", "task-1", &Value::Null);
+    assert_eq!((status, &told["conversations"][0]["phase"]), (200, &json!("plan")), "{told}");
+    for (method, conversation, body, expected) in [
+        ("GET", "", Value::Null, 400),
+        ("GET", "another", Value::Null, 404),
+        ("POST", "", json!({ "to": "write" }), 400),
+        ("POST", "task-1", json!({ "to": "wirte" }), 400),
+        ("POST", "task-1", json!({ "to": "write", "seconds": 9 }), 400),
+        ("POST", "task-1", json!({ "to": "write", "id": "x".repeat(129) }), 400),
+        ("POST", "task-1", Value::Null, 400),
+        ("PUT", "task-1", json!({ "to": "write" }), 405),
+    ] {
+        let (status, told) = over_http(&gate, method, conversation, &body);
+        assert_eq!(status, expected, "{method} {conversation} {body}: {told}");
+        assert!(told["error"].is_string(), "{told}");
+    }
+    // Not waiting: it is asked, and asked again under the same name it is found refused, and not asked anew.
+    let ask = |id: &str| json!({ "to": "write", "why": "to act once", "id": id, "wait": false });
+    let (status, told) = over_http(&gate, "POST", "task-1", &ask("one"));
+    assert_eq!(status, 202, "{told}");
+    let asked = project.asked();
+    assert_eq!((&asked["id"], &asked["tool"]), (&told["approval"], &json!("bailiwick/phase")));
+    assert_eq!(asked["arguments"], json!({ "to": "write", "why": "to act once" }));
+    let id = asked["id"].as_str().expect("an id");
+    assert_eq!(project.run(&["approvals", "refuse", id, "--reason", "look first"]).code, 0);
+    let (status, told) = over_http(&gate, "POST", "task-1", &ask("one"));
+    assert!(status == 403 && told["error"].as_str().is_some_and(|why| why.contains("look first")), "{told}");
+    assert!(project.pending().is_empty());
+    // Waiting: the answer comes once a person gave it.
+    let waiting = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| over_http(&gate, "POST", "task-1", &json!({ "to": "write" })));
+        let asked = project.asked();
+        assert_eq!(project.grant(&asked).code, 0);
+        asking.join().expect("an answer")
+    });
+    assert_eq!((waiting.0, &waiting.1["phase"]), (200, &json!("write")), "{waiting:?}");
+    assert!(ran(&agent.call("fix__act", json!({ "mark": "one" }))));
+    assert!(!ran(&agent.call("fix__act", json!({ "mark": "two" }))));
+    // Narrower is free here too.
+    let (status, told) = over_http(&gate, "POST", "task-1", &json!({ "to": "look" }));
+    assert_eq!((status, &told["phase"]), (200, &json!("look")));
+    assert_eq!(project.marks(), ["one"]);
 }

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Client, Gate, Project, Web, ran};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::PathBuf;
 
 const ASKED: &str = "fix__act_asked";
@@ -44,13 +44,6 @@ impl Issuer {
     }
 }
 
-fn id_of(token: &str) -> String {
-    use base64::Engine;
-    let payload = token.split('.').nth(1).expect("a payload");
-    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).expect("base64url");
-    serde_json::from_slice::<Value>(&payload).expect("JSON")["id"].as_str().expect("an id").to_owned()
-}
-
 #[test]
 fn what_it_says_runs_as_often_as_it_says() {
     let ci = Issuer::new();
@@ -73,7 +66,8 @@ fn what_it_says_runs_as_often_as_it_says() {
     assert!(ran(&agent.call(ASKED, json!({ "mark": "nightly", "amount": 1 }))));
     assert!(!ran(&agent.call(ASKED, json!({ "mark": "nightly", "amount": 2 }))));
     let decided = ci.project.records("decision");
-    let granted: Vec<_> = decided.iter().filter(|record| record["approval"] == id_of(&token)).collect();
+    let granted: Vec<_> =
+        decided.iter().filter(|record| record["approval"] == common::token_id(&token)).collect();
     assert_eq!(granted.len(), 2);
     assert_eq!(granted[0]["granted_by"], "ci");
 }
@@ -119,7 +113,7 @@ fn what_was_revoked_or_is_over_is_never_taken_in() {
     assert_eq!(ci.redeem(&shown).code, 0);
     assert!(ran(&agent.call(ASKED, json!({ "mark": "a" }))));
     for token in [&shown, &unseen] {
-        let revoked = ci.project.run(&["approvals", "withdraw", &id_of(token)]);
+        let revoked = ci.project.run(&["approvals", "withdraw", &common::token_id(token)]);
         assert_eq!(revoked.code, 0, "{revoked:?}");
         assert_eq!(ci.redeem(token).code, 1, "what was revoked stays so");
     }

@@ -74,6 +74,15 @@ pub struct By {
     pub channel: &'static str,
 }
 
+/// What a standing grant rests on; the record names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Basis<'a> {
+    /// The answer to this approval.
+    Approval(&'a str),
+    /// This token.
+    Token(&'a str),
+}
+
 /// What an approver says.
 #[derive(Clone, Debug)]
 pub enum Answer {
@@ -162,6 +171,7 @@ impl Approvers {
         };
         let (asked, is_new) = self.store.ask(fresh, now)?;
         if is_new {
+            let shown = asked.question();
             let Approval { id, tool, request_digest, policy_digest, expires_at, .. } = asked.clone();
             let asked = Body::Asked {
                 approval: id.clone(),
@@ -170,6 +180,7 @@ impl Approvers {
                 request: request_digest,
                 policy: policy_digest,
                 expires_at,
+                shown,
             };
             if let Err(error) = self.history.record(Some(session), asked).await {
                 // A question that is not in the journal must not be answerable.
@@ -260,7 +271,7 @@ impl Approvers {
         let now = clock::seconds();
         let approval = self.store.approval(id, now)?;
         let By { who, channel } = by;
-        let name = who.name.clone();
+        let Approver { name, identity } = who.clone();
         let (word, reason, event, more) = match answer {
             Answer::Grant { more } => {
                 let more = more.map(|wanted| approval.scope(&wanted, now).map(|scope| (wanted, scope)));
@@ -278,6 +289,7 @@ impl Approvers {
             by: name.clone(),
             reason,
             channel: channel.to_owned(),
+            identity,
         };
         self.history.record(None, answered).await?;
         if let Some((wanted, scope)) = more {
@@ -291,7 +303,7 @@ impl Approvers {
                 given_at: now,
                 used_at: now,
             };
-            self.stand(standing).await?;
+            self.stand(standing, Basis::Approval(id)).await?;
         }
         let approval = self.store.step(id, event, clock::seconds())?;
         self.changed();
@@ -302,16 +314,22 @@ impl Approvers {
     ///
     /// # Errors
     /// [`NoGrant::Unusable`], [`NoGrant::NotRecorded`].
-    pub async fn stand(&self, standing: Standing) -> Result<Standing, NoGrant> {
+    pub(crate) async fn stand(&self, standing: Standing, basis: Basis<'_>) -> Result<Standing, NoGrant> {
         if let Some(known) = self.store.standing_of(&standing.id, clock::seconds())? {
             return Ok(known);
         }
+        let (approval, token) = match basis {
+            Basis::Approval(id) => (id, ""),
+            Basis::Token(text) => ("", text),
+        };
         let granted = Body::Granted {
             grant: standing.id.clone(),
             by: standing.by.clone(),
             channel: standing.channel.clone(),
             uses: standing.left,
             scope: serde_json::to_value(&standing.scope).unwrap_or_default(),
+            approval: approval.to_owned(),
+            token: token.to_owned(),
         };
         self.history.record(None, granted).await?;
         let standing = self.store.stand(&standing, clock::seconds())?;
@@ -376,9 +394,8 @@ impl Approvers {
         let (id, by) = (approval.id.clone(), approval.answered_by.clone());
         self.store.ask(approval, now)?;
         let reason = "carried over to the call's next round".to_owned();
-        let channel = "carried".to_owned();
-        self.history
-            .note(None, Body::Answered { approval: id, answer: "grant".to_owned(), by, reason, channel });
+        let (answer, channel, identity) = ("grant".to_owned(), "carried".to_owned(), String::new());
+        self.history.note(None, Body::Answered { approval: id, answer, by, reason, channel, identity });
         Ok(())
     }
 

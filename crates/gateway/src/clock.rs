@@ -14,6 +14,11 @@ pub fn at(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
 }
 
+/// The seconds since 1970 of a time that [`stamp`] wrote; nothing for any other text.
+pub fn read(stamp: &str) -> Option<i64> {
+    stamp.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
+}
+
 /// Now as RFC 3339 in UTC, with microseconds.
 pub fn stamp() -> String {
     format!("{:.6}", jiff::Timestamp::now())

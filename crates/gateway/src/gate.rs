@@ -2,12 +2,14 @@
 //! It owns; it does not act.
 
 use crate::adapters::hook::Hooks;
+use crate::alarms::Alarms;
 use crate::approvers::Approvers;
 use crate::config::{Config, Place};
 use crate::conversation::Conversations;
 use crate::history::History;
 use crate::inventory::{self, Lock, propose};
 use crate::launch::AsRead;
+use crate::ledger::Ledger;
 use crate::people::People;
 use crate::quarantine::Reader;
 use crate::receipt::close_orphans;
@@ -56,6 +58,8 @@ pub struct Gate {
     pub config: Config,
     /// Its journal.
     pub history: Arc<History>,
+    /// What was tried and refused.
+    pub(crate) alarms: Arc<Alarms>,
     /// Its approvals.
     pub approvers: Approvers,
     /// The people who may look and answer.
@@ -207,6 +211,10 @@ impl Gate {
         store
             .set_meta("journal_size_at_start", &leaf.index().to_string())
             .map_err(|error| error.to_string())?;
+        let alarms = Arc::new(Alarms::new(history.clone()));
+        // What the journal does not know of was written by somebody else.
+        let ledger = Ledger::read(&place.journal(), &config.approvals, crate::clock::seconds())?;
+        store.vouch(&ledger, alarms.clone(), crate::clock::seconds()).map_err(|error| error.to_string())?;
         let people = People::new(store.clone(), history.clone());
         let approvers = Approvers::new(
             store,
@@ -215,6 +223,7 @@ impl Gate {
             i64::try_from(config.gate.ask_open_seconds).unwrap_or(i64::MAX / 4),
         );
         Ok(Arc::new(Self {
+            alarms,
             approvers,
             people,
             home: ground.home.clone(),

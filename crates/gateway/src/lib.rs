@@ -2,6 +2,7 @@
 //! `pipeline` is the story; nothing in this crate acts on a tool except through it.
 
 pub mod adapters;
+pub(crate) mod alarms;
 pub mod approvers;
 mod arguments;
 pub mod clock;
@@ -13,6 +14,7 @@ pub mod gate;
 pub mod history;
 pub mod inventory;
 pub mod launch;
+pub(crate) mod ledger;
 pub mod local;
 pub(crate) mod marks;
 pub mod people;

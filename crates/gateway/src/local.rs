@@ -81,10 +81,15 @@ pub async fn serve(gate: Arc<Gate>, listener: UnixListener, doors: Arc<Doors>) {
                 continue;
             }
         };
-        let ours = stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw());
-        if !ours {
-            tracing::warn!("a process of another user was turned away");
-            continue;
+        let peer = stream.peer_cred().map(|peer| (peer.uid(), peer.pid()));
+        match peer {
+            Ok((uid, _)) if uid == rustix::process::geteuid().as_raw() => {}
+            Ok((uid, pid)) => {
+                let process = pid.map_or_else(String::new, |pid| format!(", process {pid}"));
+                gate.alarms.raise("socket-other-user", &format!("user {uid}{process} was turned away"));
+                continue;
+            }
+            Err(_) => continue,
         }
         let (gate, hooks, doors) = (gate.clone(), hooks.clone(), doors.clone());
         tokio::spawn(async move { connection(gate, hooks, doors, stream).await });
@@ -251,24 +256,23 @@ async fn answer(gate: &Arc<Gate>, hooks: &Hooks, doors: &Doors, control: Control
         Control::ConsoleLink { role, name } => {
             let role =
                 Role::named(&role).ok_or_else(|| format!("`{role}` is none of viewer, approver, admin"))?;
-            let link = gate.people.link(role, name).await;
+            let link = gate.people.link(role, name, "terminal").await;
             told(link.map(|link| Link { link, seconds: LINK_SECONDS_MAX }))
         }
         Control::People => told(gate.people.list()),
-        Control::Revoke(name) => told(gate.people.revoke(&name).await),
+        Control::Revoke(name) => told(gate.people.revoke(&name, "terminal").await),
         Control::Reload => told(gate.reload().await.map(|()| status(gate, url))),
     }
 }
 
 /// Whether a process of this user may say who grants: where it may grant itself, and as long as nobody else can.
 fn may_let_in(gate: &Gate) -> bool {
-    gate.config.approvals.terminal || gate.people.is_empty().unwrap_or(false)
+    gate.config.approvals.terminal || gate.people.is_empty()
 }
 
 /// Why a process of this user may not grant, which leaves an alert.
 fn no_terminal(gate: &Gate, detail: &str) -> String {
-    let (rule, detail) = ("grant-over-the-socket".to_owned(), detail.to_owned());
-    gate.history.note(None, Body::Alert { rule, detail, call: String::new() });
+    gate.alarms.raise("grant-over-the-socket", detail);
     "grants are given in the console, by webhooks and by tokens here; `terminal` in [approvals] says whether by processes of this \
      user too"
         .to_owned()

@@ -5,13 +5,19 @@ use crate::clock;
 use crate::conversation::Conversation;
 use crate::facts::Scene;
 use crate::gate::Gate;
+use crate::pipeline::{self, Stop};
+use crate::receipt::{Failed, Output};
 use crate::session::Session;
 use crate::store::StoreError;
 use crate::wire::control::Phases;
-use crate::wire::record::Body;
+use crate::wire::record::{Body, Status};
 use judge::approval::phase::NoMove;
+use judge::filter::Rewritable;
 use judge::flow::Provenance;
-use judge::tool::{OWN, PHASE, ToolName};
+use judge::label::Labeled;
+use judge::request::RawCall;
+use judge::spotlight::{Leaf, Speaks};
+use judge::tool::{Inventory, OWN, PHASE, ToolName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,6 +41,78 @@ pub enum NotMoved {
     /// There is none of this name, or none at all, or several.
     #[error("{0}")]
     Which(String),
+}
+
+/// Why an agent that asked is not in another phase.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unmoved {
+    /// There is no such phase.
+    #[error(transparent)]
+    Unknown(NoMove),
+    /// Policy or a person said no, or nobody has answered yet.
+    #[error("{0:?}")]
+    Stopped(Stop),
+    /// It could not be recorded or kept.
+    #[error(transparent)]
+    Failed(NotMoved),
+}
+
+/// Takes an agent's conversation to the phase `to`: at once where that permits no more, and else as `call`, a call of [`name`], is
+/// decided like any other.
+///
+/// # Errors
+/// [`Unmoved`].
+pub(crate) async fn go(
+    gate: &Arc<Gate>,
+    session: &Session,
+    to: &str,
+    call: RawCall,
+    scene: &Scene,
+) -> Result<(), Unmoved> {
+    let conversation = session.conversation();
+    match gate.narrow(&conversation, to, &session.principal().agent).await {
+        Ok(()) => return Ok(()),
+        Err(NotMoved::NoMove(NoMove::Wider(..))) => {}
+        Err(NotMoved::NoMove(error)) => return Err(Unmoved::Unknown(error)),
+        Err(error) => return Err(Unmoved::Failed(error)),
+    }
+    let (widening, to) = (gate.clone(), to.to_owned());
+    let moved = pipeline::call(gate, session, call, scene, |permit| async move {
+        let by = permit.granted_by().unwrap_or("policy").to_owned();
+        let failed = |error: NotMoved| Failed::new(Status::Failed, error.to_string());
+        widening.widen(&conversation, &to, &by, (None, None)).await.map_err(failed)?;
+        let stands = serde_json::to_string(&conversation.phase_now()).unwrap_or_default();
+        Ok(Labeled::new(Moved(stands), name()))
+    });
+    moved.await.map(drop).map_err(Unmoved::Stopped)
+}
+
+/// Where a conversation stands, in JSON: the gate's own words.
+#[derive(Debug)]
+struct Moved(String);
+
+impl AsRef<[u8]> for Moved {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl Rewritable for Moved {
+    const SEARCHED: bool = true;
+
+    fn with_text(self, text: Vec<u8>) -> Option<Self> {
+        String::from_utf8(text).ok().map(Self)
+    }
+}
+
+impl Speaks for Moved {
+    fn spoken(self, _: &mut dyn FnMut(Leaf, &str) -> Option<String>) -> Self {
+        self
+    }
+}
+
+impl Output for Moved {
+    fn read_into(&self, _: &Conversation, _: &Inventory, _: &ToolName) {}
 }
 
 impl Gate {

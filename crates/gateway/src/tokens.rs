@@ -2,8 +2,9 @@
 //! JSON, the signature Ed25519 (RFC 8032) over `bwg1.PAYLOAD`. Verified with a public key alone; a token is taken in once, and
 //! what it grants is bounded like any grant that stands.
 
-use crate::approvers::{By, NoGrant};
+use crate::approvers::{Basis, By, NoGrant};
 use crate::clock;
+use crate::config::approvals::Issuer;
 use crate::gate::Gate;
 use crate::wire::approval::{Scope, Standing};
 use aws_lc_rs::signature::{self, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -17,7 +18,7 @@ const VERSION: &str = "bwg1";
 /// Longest token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// How far ahead an issuer's clock may be, in seconds.
-const SKEW_SECONDS_MAX: i64 = 300;
+pub(crate) const SKEW_SECONDS_MAX: i64 = 300;
 const KEY_BYTES: usize = 32;
 
 /// What an issuer signs.
@@ -111,6 +112,32 @@ impl Token {
         Self { id: crate::random::name("k"), issuer, issued_at: clock::seconds(), uses, scope }
     }
 
+    /// Reads a token that one of `issuers` signed.
+    ///
+    /// # Errors
+    /// [`BadToken::Form`], [`BadToken::Signature`].
+    pub fn verified(text: &str, issuers: &[Issuer]) -> Result<Self, BadToken> {
+        if text.len() > TOKEN_BYTES_MAX {
+            return Err(BadToken::Form);
+        }
+        let (signed, signature) = text.rsplit_once('.').ok_or(BadToken::Form)?;
+        let (version, payload) = signed.split_once('.').ok_or(BadToken::Form)?;
+        if version != VERSION {
+            return Err(BadToken::Form);
+        }
+        let decoded = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| BadToken::Form);
+        let (payload, signature) = (decoded(payload)?, decoded(signature)?);
+        let token: Self = serde_json::from_slice(&payload).map_err(|_| BadToken::Form)?;
+        let keys = issuers.iter().filter(|issuer| issuer.name == token.issuer);
+        for key in keys.filter_map(|issuer| PublicKey::read(&issuer.key).ok()) {
+            let key = UnparsedPublicKey::new(&signature::ED25519, key.0);
+            if key.verify(signed.as_bytes(), &signature).is_ok() {
+                return Ok(token);
+            }
+        }
+        Err(BadToken::Signature(token.issuer.chars().take(64).collect()))
+    }
+
     /// Checks what every gate checks of a token at `now`, whoever signed it.
     ///
     /// # Errors
@@ -150,15 +177,8 @@ impl Gate {
     /// [`BadToken`]; one that was not signed by an issuer leaves an alert.
     pub async fn redeem(&self, text: &str) -> Result<Standing, BadToken> {
         let text = text.trim();
-        let token = self.verified(text).inspect_err(|error| {
-            self.history.note(
-                None,
-                crate::wire::record::Body::Alert {
-                    rule: "grant-token-refused".to_owned(),
-                    detail: error.to_string(),
-                    call: String::new(),
-                },
-            );
+        let token = Token::verified(text, &self.config.approvals.issuer).inspect_err(|error| {
+            self.alarms.raise("grant-token-refused", &error.to_string());
         })?;
         let now = clock::seconds();
         token.check(now)?;
@@ -172,29 +192,7 @@ impl Gate {
             given_at: now,
             used_at: now,
         };
-        Ok(self.approvers.stand(standing).await?)
-    }
-
-    fn verified(&self, text: &str) -> Result<Token, BadToken> {
-        if text.len() > TOKEN_BYTES_MAX {
-            return Err(BadToken::Form);
-        }
-        let (signed, signature) = text.rsplit_once('.').ok_or(BadToken::Form)?;
-        let (version, payload) = signed.split_once('.').ok_or(BadToken::Form)?;
-        if version != VERSION {
-            return Err(BadToken::Form);
-        }
-        let decoded = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| BadToken::Form);
-        let (payload, signature) = (decoded(payload)?, decoded(signature)?);
-        let token: Token = serde_json::from_slice(&payload).map_err(|_| BadToken::Form)?;
-        let issuers = self.config.approvals.issuer.iter().filter(|issuer| issuer.name == token.issuer);
-        for key in issuers.filter_map(|issuer| PublicKey::read(&issuer.key).ok()) {
-            let key = UnparsedPublicKey::new(&signature::ED25519, key.0);
-            if key.verify(signed.as_bytes(), &signature).is_ok() {
-                return Ok(token);
-            }
-        }
-        Err(BadToken::Signature(token.issuer.chars().take(64).collect()))
+        Ok(self.approvers.stand(standing, Basis::Token(text)).await?)
     }
 
     /// Makes sure that the token `id` is never taken in again, whether it was or not.

@@ -8,7 +8,6 @@ use crate::config::approvals::Webhook;
 use crate::gate::Gate;
 use crate::screen::Hidden;
 use crate::wire::approval::{Approval, Wanted};
-use crate::wire::record::Body;
 use aws_lc_rs::hmac;
 use axum::Router;
 use axum::body::Bytes;
@@ -118,8 +117,8 @@ async fn deliver(gate: &Gate, http: &reqwest::Client, webhook: &Webhook, approva
             Err(error) => why = error,
         }
     }
-    tracing::warn!("webhook `{}` was not told of {}: {why}", webhook.name, approval.id);
-    alert(gate, "webhook-unreachable", format!("`{}` was not told of {}: {why}", webhook.name, approval.id));
+    gate.alarms
+        .raise("webhook-unreachable", &format!("`{}` was not told of {}: {why}", webhook.name, approval.id));
 }
 
 async fn post_once(
@@ -187,7 +186,7 @@ async fn answer(
         Ok(approval) => (StatusCode::OK, serde_json::json!({ "state": approval.state }).to_string()),
         Err((status, why)) => {
             if status != StatusCode::CONFLICT {
-                alert(&answers.gate, "webhook-answer-refused", why.clone());
+                answers.gate.alarms.raise("webhook-answer-refused", &why);
             }
             (status, serde_json::json!({ "error": why }).to_string())
         }
@@ -281,8 +280,4 @@ fn each_text(value: &mut serde_json::Value, said: &impl Fn(&str) -> String) {
         Value::Object(members) => members.values_mut().for_each(|member| each_text(member, said)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
-}
-
-fn alert(gate: &Gate, rule: &str, detail: String) {
-    gate.history.note(None, Body::Alert { rule: rule.to_owned(), detail, call: String::new() });
 }

@@ -262,15 +262,35 @@ impl Browser {
         self.post(&format!("/console/approvals/{id}/challenge"), &asked)
     }
 
-    pub fn grant_as(&mut self, approval: &Value, how: &How) -> Answer {
-        let begun = self.challenge(approval);
+    /// Asks at `path` for what is to be signed, signs it, and sends that.
+    pub fn sign_as(&mut self, path: &str, asked: &Value, how: &How) -> Answer {
+        let begun = self.post(&format!("{path}/challenge"), asked);
         if begun.status != 200 {
             return begun;
         }
         let begun: Value = serde_json::from_str(&begun.body).expect("JSON");
         let mut used = self.passkey.sign(&begun["options"], how);
         used["flow"] = begun["flow"].clone();
-        self.post_grant(approval, &used)
+        self.post(&format!("{path}/grant"), &used)
+    }
+
+    pub fn grant_as(&mut self, approval: &Value, how: &How) -> Answer {
+        let asked = json!({ "request": approval["request_digest"], "answer": "grant once" });
+        self.sign_as(&place(approval), &asked, how)
+    }
+
+    /// Grants more calls like it, as shaped in these fields.
+    pub fn grant_more(&mut self, approval: &Value, fields: &Value) -> Answer {
+        let how = self.how();
+        let asked =
+            json!({ "request": approval["request_digest"], "answer": "grant more", "fields": fields });
+        self.sign_as(&place(approval), &asked, &how)
+    }
+
+    /// Lets somebody in, or turns somebody out.
+    pub fn change_people(&mut self, deed: &str, fields: &Value) -> Answer {
+        let how = self.how();
+        self.sign_as("/console/people", &json!({ "request": "", "answer": deed, "fields": fields }), &how)
     }
 
     pub fn post_grant(&mut self, approval: &Value, used: &Value) -> Answer {
@@ -282,6 +302,10 @@ impl Browser {
         let how = self.how();
         self.grant_as(approval, &how)
     }
+}
+
+fn place(approval: &Value) -> String {
+    format!("/console/approvals/{}", approval["id"].as_str().expect("an id"))
 }
 
 /// The code of a fresh link.

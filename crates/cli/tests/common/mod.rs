@@ -247,6 +247,14 @@ pub fn finish(command: &mut Command, input: &[u8]) -> Ran {
     }
 }
 
+/// The id in a grant that was signed beforehand.
+pub fn token_id(token: &str) -> String {
+    use base64::Engine;
+    let payload = token.split('.').nth(1).expect("a payload");
+    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).expect("base64url");
+    serde_json::from_slice::<Value>(&payload).expect("JSON")["id"].as_str().expect("an id").to_owned()
+}
+
 /// Asks until there is an answer.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + Duration::from_secs(PATIENCE_SECONDS_MAX);

@@ -1,10 +1,10 @@
-//! What warned, newest first, and who may look and answer. Both are only shown here.
+//! What warned, newest first. It is only shown here.
 
 use super::chronicle::records;
 use super::guard::{Asked, encoded};
 use super::records::{clock, line, unread};
 use super::visit::Visitor;
-use super::{Console, Refused, approvals::pager, door::failed, html, page};
+use super::{Console, Refused, approvals::pager, html};
 use crate::wire::record::{Body, Record};
 use axum::response::Response;
 use http::StatusCode;
@@ -45,25 +45,5 @@ impl Console {
                 span.why.whole { (self.shown.look(&detail, 600)) }
             } }
         }
-    }
-
-    pub(super) fn people(&self, visitor: &Visitor) -> Result<Response, Refused> {
-        let people = self.gate.people.list().map_err(failed)?;
-        let main = html! {
-            header.top { h1 { "People" } }
-            p.note { "Let somebody in with " code { "bailiwick console link --role viewer|approver|admin" } ", and turn them out with "
-                code { "bailiwick console people revoke NAME" } "." }
-            ol.rows {
-                @for person in &people {
-                    li { div.row {
-                        span.what { (self.shown.line(&person.name)) }
-                        span.when { @if let Some(at) = person.used_at { "used " (page::ago(at)) } @else { "came " (page::ago(person.added_at)) } }
-                        span.why { (person.passkeys) @if person.passkeys == 1 { " passkey" } @else { " passkeys" } }
-                        span.state { @if person.revoked_at.is_some() { (page::word("turned out")) } @else { (self.shown.line(&person.role)) } }
-                    } }
-                }
-            }
-        };
-        Ok(html(StatusCode::OK, self.page_of(visitor, "people", "People", "").around(&main)))
     }
 }

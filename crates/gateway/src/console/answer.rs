@@ -5,67 +5,46 @@ use super::ceremony::Purpose;
 use super::door::{failed, replayed};
 use super::guard::Asked;
 use super::visit::Visitor;
-use super::{Console, Refused, json, need, redirect};
+use super::{Console, Refused, json, need, redirect, shape};
 use crate::approvers::{self, By, NoGrant};
-use crate::people::{Person, Role};
+use crate::people::signed::{self, Yes};
+use crate::people::{Person, Role, hex};
 use crate::store::StoreError;
-use crate::wire::approval::{Approval, Wanted};
+use crate::wire::approval::{Approval, BadScope};
 use crate::wire::console as wire;
 use crate::wire::record::{Body, Signed};
-use aws_lc_rs::digest::{Context, SHA256};
 use axum::response::Response;
 use http::StatusCode;
 use judge::approval::Approver;
 use serde_json::json;
 
-/// What is signed begins with this, so that it is never anything else.
-const SIGNED: &str = "bailiwick console answer v1";
 /// Longest reason of a refusal, in characters.
 const REASON_CHARS_MAX: usize = 500;
 
-/// An answer a person can give here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// This call, once.
-    Grant,
-    /// This call, and the same again for a while.
-    Repeat,
-    /// No, and why.
-    Refuse { reason: String },
-}
-
-impl Answer {
-    /// The words that are signed for a grant. Different grants have different words.
-    pub(super) fn words(&self) -> &'static str {
-        match self {
-            Answer::Grant => "grant once",
-            Answer::Repeat => "grant the same call ten times within the hour",
-            Answer::Refuse { .. } => "refuse",
-        }
-    }
-
-    /// The grant of these words.
-    fn granted(words: &str) -> Option<Self> {
-        [Answer::Grant, Answer::Repeat].into_iter().find(|answer| answer.words() == words)
-    }
-}
-
 /// The only place where the console answers an approval.
-async fn answer(console: &Console, id: &str, by: &Person, answer: Answer) -> Result<Approval, NoGrant> {
+async fn answer(
+    console: &Console,
+    id: &str,
+    by: &Person,
+    answer: approvers::Answer,
+) -> Result<Approval, NoGrant> {
     // Whoever signs in here is one person, whatever name a terminal would give.
     let who = Approver { name: by.name.clone(), identity: format!("passkey {}", by.name) };
-    let answer = match answer {
-        Answer::Grant => approvers::Answer::Grant { more: None },
-        Answer::Repeat => approvers::Answer::Grant { more: Some(again()) },
-        Answer::Refuse { reason } => approvers::Answer::Refuse { reason },
-    };
     console.gate.approvers.answer(id, answer, By { who, channel: "console" }).await
 }
 
-/// The same call, with every argument as it is, as the words say.
-fn again() -> Wanted {
-    let limits = std::collections::BTreeMap::new();
-    Wanted { uses: 10, seconds: 3_600, idle_seconds: None, same_phase: true, limits }
+/// What a passkey of somebody's is to sign.
+#[derive(Clone, Debug)]
+pub(super) struct Signing {
+    /// Whom it was given to.
+    pub(super) person: String,
+    /// The approval, or what else is done.
+    pub(super) about: String,
+    /// Digest of the request that was shown.
+    pub(super) request: String,
+    /// The answer, in the words that are signed.
+    pub(super) words: String,
+    pub(super) nonce: [u8; 32],
 }
 
 impl Console {
@@ -74,7 +53,6 @@ impl Console {
         need(&visitor.person, Role::Approver)?;
         let answering: wire::Answering = asked.json()?;
         let approval = self.gate.approvers.show(id).map_err(|error| unanswerable(&error))?;
-        Answer::granted(&answering.answer).ok_or_else(Refused::absent)?;
         if approval.state != "pending" {
             return Err(Refused::new(StatusCode::CONFLICT, format!("it is already {}", approval.state)));
         }
@@ -85,19 +63,82 @@ impl Console {
                 "another request was shown",
             ));
         }
+        let yes = match answering.answer.as_str() {
+            "grant once" => Yes::Once,
+            "grant more" => Yes::More(shape::read(&approval, &answering.fields).map_err(unfit)?),
+            _ => return Err(Refused::absent()),
+        };
+        let means = match &yes {
+            Yes::Once => "this call, once".to_owned(),
+            Yes::More(wanted) => shape::says(wanted),
+        };
+        let means = self.shown.words(&means);
+        self.to_sign(visitor, &approval.id, answering.request, yes.words(), &means)
+    }
+
+    /// Gives out what a passkey of the visitor's must sign to say `words`, which mean this.
+    pub(super) fn to_sign(
+        &self,
+        visitor: &Visitor,
+        about: &str,
+        request: String,
+        words: String,
+        means: &str,
+    ) -> Result<Response, Refused> {
         let nonce = crate::random::bytes();
-        let challenge = bound(&nonce, id, &answering.request, &answering.answer);
+        let challenge = signed::challenge(&nonce, about, &request, &words);
         let known = self.gate.people.credentials(&visitor.person.name).map_err(failed)?;
         let options = self.options(&challenge, &known);
-        let purpose = Purpose::Answer {
-            person: visitor.person.name.clone(),
-            approval: approval.id,
-            request: answering.request,
-            answer: answering.answer,
-            nonce,
+        let (person, about) = (visitor.person.name.clone(), about.to_owned());
+        let signing = Signing { person, about, request, words, nonce };
+        let flow = self.ceremonies.begin(Purpose::Sign(Box::new(signing)), challenge, &visitor.browser);
+        Ok(json(StatusCode::OK, &json!({ "flow": flow, "options": options, "means": means })))
+    }
+
+    /// What the visitor was to sign about `about`; it is used up.
+    pub(super) fn signing(
+        &self,
+        used: &wire::Used,
+        visitor: &Visitor,
+        about: &str,
+    ) -> Result<Signing, Refused> {
+        let ceremony = self.ceremonies.end(&used.flow, &visitor.browser).ok_or_else(replayed)?;
+        match ceremony.purpose {
+            Purpose::Sign(signing) if signing.person == visitor.person.name && signing.about == about => {
+                Ok(*signing)
+            }
+            _ => Err(replayed()),
+        }
+    }
+
+    /// Believes that a passkey of the visitor signed this, as somebody of at least this role, and records the signature.
+    pub(super) async fn believe(
+        &self,
+        signing: Signing,
+        used: &wire::Used,
+        visitor: &Visitor,
+        role: Role,
+    ) -> Result<Person, Refused> {
+        let Signing { about, request, words, nonce, .. } = signing;
+        let by = self.recognised(&signed::challenge(&nonce, &about, &request, &words), used)?;
+        if by.name != visitor.person.name {
+            let why = format!("{} signed an answer of {}", by.name, visitor.person.name);
+            return Err(Refused::alarming(StatusCode::FORBIDDEN, "console-passkey", why));
+        }
+        need(&by, role)?;
+        let proof = Signed {
+            approval: about,
+            request,
+            answer: words,
+            by: by.name.clone(),
+            nonce: hex(&nonce),
+            client_data: String::from_utf8_lossy(&used.client_data.0).into_owned(),
+            authenticator_data: hex(&used.authenticator_data.0),
+            signature: hex(&used.signature.0),
         };
-        let flow = self.ceremonies.begin(purpose, challenge, &visitor.browser);
-        Ok(json(StatusCode::OK, &json!({ "flow": flow, "options": options })))
+        let recorded = self.gate.history.record(None, Body::Signed(Box::new(proof))).await;
+        recorded.map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        Ok(by)
     }
 
     /// Grants `id`, if a passkey of the visitor signed exactly that.
@@ -109,36 +150,17 @@ impl Console {
     ) -> Result<Response, Refused> {
         need(&visitor.person, Role::Approver)?;
         let used: wire::Used = asked.json()?;
-        let ceremony = self.ceremonies.end(&used.flow, &visitor.browser).ok_or_else(replayed)?;
-        let Purpose::Answer { person, approval, request, answer: words, nonce } = ceremony.purpose else {
-            return Err(replayed());
-        };
-        if person != visitor.person.name || approval != id {
-            return Err(replayed());
-        }
+        let signing = self.signing(&used, visitor, id)?;
         // What stands now must be what was signed, so the challenge is made again from it.
         let now = self.gate.approvers.show(id).map_err(|error| unanswerable(&error))?;
-        let signed = bound(&nonce, &now.id, &now.request_digest, &words);
-        let by = self.recognised(&signed, &used)?;
-        if by.name != visitor.person.name {
-            let why = format!("{} signed an answer of {}", by.name, visitor.person.name);
-            return Err(Refused::alarming(StatusCode::FORBIDDEN, "console-passkey", why));
-        }
-        need(&by, Role::Approver)?;
-        let granted = Answer::granted(&words).ok_or_else(Refused::absent)?;
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let proof = Signed {
-            approval: approval.clone(),
-            request,
-            answer: words,
-            by: by.name.clone(),
-            nonce: hex(&nonce),
-            client_data: String::from_utf8_lossy(&used.client_data.0).into_owned(),
-            authenticator_data: hex(&used.authenticator_data.0),
-            signature: hex(&used.signature.0),
+        let yes = Yes::read(&signing.words).ok_or_else(replayed)?;
+        let signing = Signing { about: now.id, request: now.request_digest, ..signing };
+        let by = self.believe(signing, &used, visitor, Role::Approver).await?;
+        let more = match yes {
+            Yes::Once => None,
+            Yes::More(wanted) => Some(wanted),
         };
-        let recorded = self.gate.history.record(None, Body::Signed(Box::new(proof))).await;
-        recorded.map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        let granted = approvers::Answer::Grant { more };
         let answered = answer(self, id, &by, granted).await.map_err(|error| lost(&error))?;
         Ok(json(StatusCode::OK, &json!({ "state": answered.state })))
     }
@@ -154,21 +176,10 @@ impl Console {
         let reason: String =
             asked.form("reason").unwrap_or_default().chars().take(REASON_CHARS_MAX).collect();
         let reason = reason.trim().to_owned();
-        answer(self, id, &visitor.person, Answer::Refuse { reason }).await.map_err(|error| lost(&error))?;
+        let refused = approvers::Answer::Refuse { reason };
+        answer(self, id, &visitor.person, refused).await.map_err(|error| lost(&error))?;
         Ok(redirect("/console/approvals"))
     }
-}
-
-/// What a passkey signs: every part with its length before it, so that no two answers ever look alike.
-fn bound(nonce: &[u8; 32], approval: &str, request: &str, answer: &str) -> [u8; 32] {
-    let mut context = Context::new(&SHA256);
-    for part in [SIGNED.as_bytes(), nonce, approval.as_bytes(), request.as_bytes(), answer.as_bytes()] {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
-    }
-    let mut out = [0; 32];
-    out.copy_from_slice(context.finish().as_ref());
-    out
 }
 
 pub(super) fn unanswerable(error: &StoreError) -> Refused {
@@ -183,22 +194,7 @@ fn lost(error: &NoGrant) -> Refused {
     Refused::new(StatusCode::CONFLICT, error.to_string())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_part_of_an_answer_is_bound() {
-        let one = bound(&[1; 32], "a-1", "digest", "grant once");
-        assert_eq!(one, bound(&[1; 32], "a-1", "digest", "grant once"));
-        for other in [
-            bound(&[2; 32], "a-1", "digest", "grant once"),
-            bound(&[1; 32], "a-2", "digest", "grant once"),
-            bound(&[1; 32], "a-1", "digesT", "grant once"),
-            bound(&[1; 32], "a-1", "digest", "grant twice"),
-            bound(&[1; 32], "a-1d", "igest", "grant once"),
-        ] {
-            assert_ne!(one, other);
-        }
-    }
+/// What cannot be granted so.
+fn unfit(error: BadScope) -> Refused {
+    Refused::new(StatusCode::BAD_REQUEST, error.to_string())
 }

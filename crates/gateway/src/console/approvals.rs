@@ -1,6 +1,6 @@
 //! What waits for a person: a list, and each question whole. Nothing is answered here.
 
-use super::answer::{Answer, unanswerable};
+use super::answer::unanswerable;
 use super::guard::{Asked, encoded};
 use super::page::{self, Page};
 use super::visit::Visitor;
@@ -105,7 +105,7 @@ impl Console {
                 h2 { "Why you are asked" }
                 p.prose { (self.shown.prose(&approval.why)) }
             }
-            @if is_open && visitor.person.role >= Role::Approver { (answers(&approval, visitor)) }
+            @if is_open && visitor.person.role >= Role::Approver { (self.answers(&approval, visitor)) }
             @else if is_open { p.note { "You may look; an approver answers." } }
             section {
                 h2 { "About it" }
@@ -188,32 +188,28 @@ impl Console {
         }
     }
 
+    fn answers(&self, approval: &Approval, visitor: &Visitor) -> Markup {
+        let action = format!("/console/approvals/{}", encoded(&approval.id));
+        html! {
+            section.answers aria-label="Answer" {
+                form #grant data-action=(action) data-request=(approval.request_digest) data-answer="grant once" {
+                    button.grant type="submit" { "Grant once with passkey " kbd { "g" } }
+                }
+                form #refuse method="post" action={ (action) "/refuse" } {
+                    input type="hidden" name="token" value=(visitor.csrf);
+                    label.unseen-label for="reason" { "Reason, told to the agent" }
+                    input #reason name="reason" maxlength="500" autocomplete="off" placeholder="Reason, told to the agent";
+                    button.refuse type="submit" { "Refuse " kbd { "r" } }
+                }
+                @if approval.approvers == 1 { (self.shape_form(approval, &action)) }
+            }
+        }
+    }
+
     /// How many approvals wait.
     pub(super) fn waiting(&self) -> usize {
         let all = self.gate.approvers.list().unwrap_or_default();
         all.iter().filter(|approval| approval.state == "pending").count()
-    }
-}
-
-fn answers(approval: &Approval, visitor: &Visitor) -> Markup {
-    let action = format!("/console/approvals/{}", encoded(&approval.id));
-    html! {
-        section.answers aria-label="Answer" {
-            form #grant data-action=(action) data-request=(approval.request_digest) data-answer=(Answer::Grant.words()) {
-                button.grant type="submit" { "Grant once with passkey " kbd { "g" } }
-            }
-            @if approval.approvers == 1 {
-                form.again data-action=(action) data-request=(approval.request_digest) data-answer=(Answer::Repeat.words()) {
-                    button.quiet type="submit" { "The same call, ten times within the hour" }
-                }
-            }
-            form #refuse method="post" action={ (action) "/refuse" } {
-                input type="hidden" name="token" value=(visitor.csrf);
-                label.unseen-label for="reason" { "Reason, told to the agent" }
-                input #reason name="reason" maxlength="500" autocomplete="off" placeholder="Reason, told to the agent";
-                button.refuse type="submit" { "Refuse " kbd { "r" } }
-            }
-        }
     }
 }
 

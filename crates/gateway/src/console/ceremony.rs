@@ -1,6 +1,7 @@
 //! Challenges that were given out: each is answered once, soon, by the browser that asked, for what it was asked for.
 //! Nothing here believes an answer.
 
+use super::answer::Signing;
 use crate::people::Joining;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -18,17 +19,8 @@ pub(super) enum Purpose {
     Join(Box<Joining>),
     /// To sign in.
     SignIn,
-    /// To answer an approval.
-    Answer {
-        /// Whom it was given to.
-        person: String,
-        approval: String,
-        /// Digest of the request that was shown.
-        request: String,
-        /// The answer, in the words that are signed.
-        answer: String,
-        nonce: [u8; 32],
-    },
+    /// To answer an approval, or to say who may.
+    Sign(Box<Signing>),
 }
 
 /// One challenge.

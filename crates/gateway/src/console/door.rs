@@ -35,7 +35,7 @@ impl Console {
         if visitor.is_some() {
             return Ok(redirect(&next));
         }
-        let nobody = self.gate.people.is_empty().map_err(failed)?;
+        let nobody = self.gate.people.is_empty();
         let main = html! {
             @if nobody {
                 p { "Nobody has a passkey here yet. The gate prints a link for the first person when it starts, and whenever asked:" }

@@ -1,7 +1,6 @@
 //! The web console: people look at what the gate does, and answer what waits for a person.
 //! Everything shown came from attackers, and every request may: nothing is shown as markup, and nothing granted without a passkey.
 
-mod alarms;
 mod alerts;
 mod answer;
 mod approvals;
@@ -12,17 +11,19 @@ mod guard;
 mod inventory;
 mod live;
 mod page;
+mod people;
 mod pictures;
 mod policy;
 mod posture;
 mod records;
 mod sessions;
+mod shape;
 mod shown;
 mod visit;
 
+use crate::alarms::Room;
 use crate::gate::Gate;
 use crate::people::{Person, Role, Site};
-use alarms::{Alarms, Room};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -51,7 +52,6 @@ pub(crate) struct Console {
     site: Site,
     visits: Visits,
     ceremonies: Ceremonies,
-    alarms: Alarms,
     shown: Shown,
     streams: Arc<Semaphore>,
     /// Attempts to come in.
@@ -72,7 +72,6 @@ pub fn router(gate: Arc<Gate>, site: Site) -> Router {
         measured: posture::Measured::default(),
         visits: Visits::new(&site),
         ceremonies: Ceremonies::default(),
-        alarms: Alarms::new(gate.clone()),
         shown: Shown::new(gate.clone()),
         streams: Arc::new(Semaphore::new(STREAMS_CONNECTIONS_MAX)),
         attempts: Mutex::new(Room::new(ATTEMPTS_MAX, Duration::from_secs(2))),
@@ -113,7 +112,7 @@ async fn serve(State(console): State<Arc<Console>>, request: Request) -> Respons
         Ok(response) => response,
         Err(refused) => {
             if let Some(rule) = refused.rule {
-                console.alarms.raise(rule, &format!("{}: {head}", refused.why));
+                console.gate.alarms.raise(rule, &format!("{}: {head}", refused.why));
             }
             if head.is_scripted {
                 json(refused.status, &serde_json::json!({ "error": refused.why }))
@@ -192,6 +191,8 @@ impl Console {
             ["approvals", id, "challenge"] => self.challenge(asked, visitor, id),
             ["approvals", id, "grant"] => self.grant(asked, visitor, id).await,
             ["approvals", id, "refuse"] => self.refuse(asked, visitor, id).await,
+            ["people", "challenge"] => self.people_challenge(asked, visitor),
+            ["people", "grant"] => self.people_changed(asked, visitor).await,
             ["policy"] => self.policy(asked, visitor),
             _ => Err(Refused::absent()),
         }

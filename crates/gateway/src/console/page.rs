@@ -79,6 +79,7 @@ impl Page<'_> {
                     dt { kbd { "enter" } } dd { "open" }
                     dt { kbd { "u" } } dd { "back to the list" }
                     dt { kbd { "g" } } dd { "go to the grant button" }
+                    dt { kbd { "m" } } dd { "grant more calls like it" }
                     dt { kbd { "r" } } dd { "refuse, with a reason" }
                     dt { kbd { "/" } } dd { "search" }
                     dt { kbd { "1" } "…" kbd { "8" } } dd { "the places above" }

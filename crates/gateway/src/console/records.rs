@@ -47,10 +47,10 @@ pub(super) fn line(record: &Record) -> (&'static str, String) {
             (kind, format!("{} {}", decided.tool, decided.arguments))
         }
         Body::Asked { tool, approval, .. } => ("ask", format!("{tool}, approval {approval}")),
-        Body::Answered { approval, answer, by, reason, channel } => {
+        Body::Answered { approval, answer, by, reason, channel, .. } => {
             ("answer", format!("{answer} by {by} over {channel} on {approval} {reason}"))
         }
-        Body::Granted { grant, by, channel, uses, scope } => {
+        Body::Granted { grant, by, channel, uses, scope, .. } => {
             let tool = scope["tool"].as_str().unwrap_or_default();
             ("grant", format!("{grant} stands for {uses} calls of {tool}, by {by} over {channel}"))
         }

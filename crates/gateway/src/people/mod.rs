@@ -3,6 +3,7 @@
 
 mod cbor;
 pub(crate) mod cose;
+pub mod signed;
 pub mod webauthn;
 
 use crate::clock;
@@ -186,18 +187,15 @@ impl People {
     }
 
     /// Whether nobody can come in but by a link.
-    ///
-    /// # Errors
-    /// [`Stranger::Store`].
-    pub fn is_empty(&self) -> Result<bool, Stranger> {
-        Ok(!self.store.people()?.iter().any(|person| person.revoked_at.is_none() && person.passkeys > 0))
+    pub fn is_empty(&self) -> bool {
+        !self.store.is_peopled()
     }
 
     /// Makes a link that enrols one passkey, of `name` where one is given. It is shown once and kept as a digest only.
     ///
     /// # Errors
     /// [`Stranger`].
-    pub async fn link(&self, role: Role, name: Option<String>) -> Result<String, Stranger> {
+    pub async fn link(&self, role: Role, name: Option<String>, how: &str) -> Result<String, Stranger> {
         let site = self.site().ok_or(Stranger::NoConsole)?;
         let known = match &name {
             Some(name) => self.store.person(usable(name)?)?,
@@ -206,11 +204,12 @@ impl People {
         // Somebody who is there already stays what they are.
         let role = known.as_ref().and_then(|known| Role::named(&known.role)).unwrap_or(role);
         let code = crate::random::token()[..CODE_CHARS].to_owned();
-        let link = LinkRow { role: role.word().to_owned(), name };
-        let named = link.name.clone().unwrap_or_default();
-        self.record("link-made", &named, role, "terminal", String::new()).await?;
         let now = clock::seconds();
-        self.store.add_link(&digest_of(&code), &link, now + LINK_SECONDS_MAX, now)?;
+        let expires_at = now + LINK_SECONDS_MAX;
+        let link = LinkRow { digest: digest_of(&code), role: role.word().to_owned(), name, expires_at };
+        let named = link.name.clone().unwrap_or_default();
+        self.record("link-made", &named, role, how, link.digest.clone()).await?;
+        self.store.add_link(&link, now)?;
         Ok(site.link(&code))
     }
 
@@ -292,9 +291,9 @@ impl People {
         let party = &self.site().ok_or(Stranger::NoConsole)?.party;
         let row = self.store.passkey(credential)?.ok_or(Stranger::Unknown)?;
         let person = self.current(&row.person)?.ok_or(Stranger::Unknown)?;
-        let passkey = Passkey { key: row.key, count: row.count };
+        let passkey = Passkey { key: row.key.clone(), count: row.count };
         let count = party.used(challenge, &passkey, used)?;
-        if !self.store.used(&row.id, row.count, count, clock::seconds())? {
+        if !self.store.used(&row, count, clock::seconds())? {
             return Err(Disbelief::Counter.into());
         }
         Ok(person)
@@ -337,11 +336,11 @@ impl People {
     ///
     /// # Errors
     /// [`Stranger::Nobody`].
-    pub async fn revoke(&self, name: &str) -> Result<(), Stranger> {
+    pub async fn revoke(&self, name: &str, how: &str) -> Result<(), Stranger> {
         let person = self.current(name)?.ok_or_else(|| Stranger::Nobody(name.to_owned()))?;
         // First the deed: whoever cannot be recorded is still turned out.
         self.store.revoke(name, clock::seconds())?;
-        self.record("revoked", name, person.role, "terminal", String::new()).await
+        self.record("revoked", name, person.role, how, String::new()).await
     }
 
     /// Records that somebody signed in or out.
@@ -373,7 +372,7 @@ impl People {
 }
 
 /// A name that cannot pose as another on a screen.
-fn usable(name: &str) -> Result<&str, Stranger> {
+pub(crate) fn usable(name: &str) -> Result<&str, Stranger> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(plain) {
         return Err(Stranger::Name(name.chars().take(NAME_BYTES_MAX).collect()));
@@ -385,8 +384,16 @@ fn digest_of(code: &str) -> String {
     judge::digest::hex(code.as_bytes())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of hexadecimal digits.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
+    digits.chunks_exact(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok()).collect()
 }
 
 #[cfg(test)]

@@ -147,12 +147,8 @@ impl RelyingParty {
         self.client(used.client_data, "webauthn.get", challenge)?; // steps 10 to 15
         let read = AuthenticatorData::read(used.authenticator_data)?;
         self.authenticator(&read)?; // steps 16 to 19
-        let mut cose = &*passkey.key;
-        let key = Key::read(&mut cose).ok_or(Disbelief::Algorithm)?;
-        let hash = digest(&SHA256, used.client_data); // step 21
-        let message = [used.authenticator_data, hash.as_ref()].concat();
-        if !key.signed(&message, used.signature) {
-            return Err(Disbelief::Signature); // step 22
+        if !used.is_signed_by(&passkey.key) {
+            return Err(Disbelief::Signature); // steps 21 and 22
         }
         // Step 23: an authenticator that counts never counts the same twice.
         if (read.count != 0 || passkey.count != 0) && read.count <= passkey.count {
@@ -196,6 +192,25 @@ impl RelyingParty {
             return Err(Malformed("it is backed up and cannot be"));
         }
         Ok(())
+    }
+}
+
+/// Whether the holder of `key`, a COSE_Key, answered `challenge`, and was verified when they did. For what was believed when it came
+/// in: where the page was is not asked again.
+pub fn signed(challenge: &[u8], key: &[u8], used: Used<'_>) -> bool {
+    let Ok(said) = serde_json::from_slice::<ClientData>(used.client_data) else { return false };
+    let answers = URL_SAFE_NO_PAD.decode(&said.challenge).is_ok_and(|answered| answered == challenge);
+    let was_verified = AuthenticatorData::read(used.authenticator_data)
+        .is_ok_and(|data| data.flags & USER_PRESENT != 0 && data.flags & USER_VERIFIED != 0);
+    said.kind == "webauthn.get" && answers && was_verified && used.is_signed_by(key)
+}
+
+impl Used<'_> {
+    /// Whether the holder of `key`, a COSE_Key, signed both (steps 21 and 22 of §7.2).
+    fn is_signed_by(&self, mut key: &[u8]) -> bool {
+        let hash = digest(&SHA256, self.client_data);
+        let message = [self.authenticator_data, hash.as_ref()].concat();
+        Key::read(&mut key).is_some_and(|key| key.signed(&message, self.signature))
     }
 }
 

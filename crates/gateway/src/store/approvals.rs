@@ -1,5 +1,6 @@
 //! Approvals in the state file. Every step is the state machine's, taken and stored in one transaction.
 
+use super::seal::CHANGED;
 use super::{Store, StoreError};
 use crate::wire::approval::{Approval, Consent};
 use judge::approval::{Approver, Ask, Event, Grant, State};
@@ -21,14 +22,13 @@ impl Store {
         let mut connection = self.locked();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let open = transaction
-            .query_row(
+            .prepare_cached(
                 "SELECT * FROM approval WHERE request_digest = ?1 AND policy_digest = ?2 \
-                 AND state IN ('pending', 'granted') AND expires_at > ?3 ORDER BY asked_at LIMIT 1",
-                params![fresh.request_digest, fresh.policy_digest, now],
-                read,
-            )
-            .optional()?;
-        if let Some(open) = open {
+                 AND state IN ('pending', 'granted') AND expires_at > ?3 ORDER BY asked_at",
+            )?
+            .query_map(params![fresh.request_digest, fresh.policy_digest, now], read)?
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Some(open) = open.into_iter().find(|open| self.seals.holds(open)) {
             return Ok((open, false));
         }
         let pending: i64 = transaction.query_row(
@@ -62,13 +62,18 @@ impl Store {
                 fresh.answered_by
             ],
         )?;
-        transaction.execute(
-            "DELETE FROM approval WHERE state NOT IN ('pending', 'granted') AND id NOT IN \
-             (SELECT id FROM approval ORDER BY asked_at DESC LIMIT ?1)",
-            [ANSWERED_KEPT as i64],
-        )?;
+        let gone = transaction
+            .prepare_cached(
+                "DELETE FROM approval WHERE state NOT IN ('pending', 'granted') AND id NOT IN \
+                 (SELECT id FROM approval ORDER BY asked_at DESC LIMIT ?1) RETURNING id",
+            )?
+            .query_map([ANSWERED_KEPT as i64], |row| row.get(0))?
+            .collect::<Result<Vec<String>, _>>()?;
+        let kept = find(&transaction, &fresh.id)?;
         transaction.commit()?;
-        Ok((fresh, true))
+        self.seals.forget_approvals(&gone);
+        self.seals.set(&kept);
+        Ok((kept, true))
     }
 
     /// Who refused this very request of the client's call of this id, under this policy, and why.
@@ -98,10 +103,23 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub fn approvals(&self, now: i64) -> Result<Vec<Approval>, StoreError> {
+        let mut all = self.kept_approvals()?;
+        for approval in &mut all {
+            if self.seals.holds(approval) {
+                approval.state = at(approval, now);
+            } else {
+                "void".clone_into(&mut approval.state);
+                CHANGED.clone_into(&mut approval.reason);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Every row, as it stands.
+    pub(super) fn kept_approvals(&self) -> Result<Vec<Approval>, StoreError> {
         let connection = self.locked();
         let mut query = connection.prepare("SELECT * FROM approval ORDER BY asked_at DESC, id")?;
-        let rows = query.query_map([], read)?.collect::<Result<Vec<_>, _>>()?;
-        Ok(rows.into_iter().map(|approval| lapsed(approval, now)).collect())
+        Ok(query.query_map([], read)?.collect::<Result<Vec<_>, _>>()?)
     }
 
     /// The approvals asked over this session that nobody has answered.
@@ -113,7 +131,8 @@ impl Store {
         let mut query = connection.prepare_cached(
             "SELECT * FROM approval WHERE state = 'pending' AND session = ?1 AND expires_at > ?2 ORDER BY asked_at, id",
         )?;
-        let rows = query.query_map(params![session, now], read)?.collect::<Result<Vec<_>, _>>()?;
+        let mut rows = query.query_map(params![session, now], read)?.collect::<Result<Vec<_>, _>>()?;
+        rows.retain(|approval| self.seals.holds(approval));
         Ok(rows)
     }
 
@@ -122,7 +141,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unknown`] or [`StoreError::Sqlite`].
     pub fn approval(&self, id: &str, now: i64) -> Result<Approval, StoreError> {
-        Ok(lapsed(find(&self.locked(), id)?, now))
+        let mut approval = self.ours(&self.locked(), id)?;
+        approval.state = at(&approval, now);
+        Ok(approval)
     }
 
     /// Where an approval would stand after `event`; nothing is stored.
@@ -130,7 +151,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unknown`], [`StoreError::NoStep`] or [`StoreError::Sqlite`].
     pub fn would_step(&self, id: &str, event: Event, now: i64) -> Result<State, StoreError> {
-        let approval = find(&self.locked(), id)?;
+        let approval = self.ours(&self.locked(), id)?;
         Ok(state_of(&approval).after(&ask_of(&approval), event, now)?)
     }
 
@@ -141,10 +162,11 @@ impl Store {
     pub fn step(&self, id: &str, event: Event, now: i64) -> Result<Approval, StoreError> {
         let mut connection = self.locked();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let approval = find(&transaction, id)?;
+        let approval = self.ours(&transaction, id)?;
         let state = state_of(&approval).after(&ask_of(&approval), event, now)?;
         let approval = put(&transaction, approval, &state)?;
         transaction.commit()?;
+        self.seals.set(&approval);
         Ok(approval)
     }
 
@@ -155,7 +177,7 @@ impl Store {
     pub fn spend(&self, id: &str, request: &str, policy: &str, now: i64) -> Result<Grant, StoreError> {
         let mut connection = self.locked();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let approval = find(&transaction, id)?;
+        let approval = self.ours(&transaction, id)?;
         let (grant, state) = state_of(&approval).spend(&ask_of(&approval), request, policy, now)?;
         let approval = put(&transaction, approval, &state)?;
         for value in approval.shown.values.iter().filter(|value| value.role == "receiver") {
@@ -166,6 +188,7 @@ impl Store {
             )?;
         }
         transaction.commit()?;
+        self.seals.set(&approval);
         Ok(grant)
     }
 
@@ -179,6 +202,14 @@ impl Store {
             .query_row("SELECT 1 FROM receiver WHERE user = ?1 AND value = ?2", [user, value], |_| Ok(()))
             .optional()?;
         Ok(known.is_none())
+    }
+}
+
+impl Store {
+    /// An approval as this process wrote it.
+    fn ours(&self, connection: &Connection, id: &str) -> Result<Approval, StoreError> {
+        let approval = find(connection, id)?;
+        if self.seals.holds(&approval) { Ok(approval) } else { Err(StoreError::Changed(id.to_owned())) }
     }
 }
 
@@ -245,9 +276,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Approval> {
     })
 }
 
-fn lapsed(mut approval: Approval, now: i64) -> Approval {
-    approval.state = state_of(&approval).at(&ask_of(&approval), now).name().to_owned();
-    approval
+/// The word for where an approval stands at `now`.
+fn at(approval: &Approval, now: i64) -> String {
+    state_of(approval).at(&ask_of(approval), now).name().to_owned()
 }
 
 fn ask_of(approval: &Approval) -> Ask {

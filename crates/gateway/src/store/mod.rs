@@ -1,9 +1,10 @@
 //! The gate's mutable state: approvals, grants that stand, phases, people, and where the journal stood at the last start.
-//! What must never be lost or changed is in the journal, not here.
+//! What must never be lost is in the journal, not here; what somebody else changes here is noticed and counts for nothing.
 
 mod approvals;
 pub(crate) mod people;
 mod phases;
+mod seal;
 mod sqlite;
 mod standing;
 

@@ -58,8 +58,11 @@ pub(crate) struct PasskeyRow {
 /// A link that may still be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LinkRow {
+    /// Of its code.
+    pub(crate) digest: String,
     pub(crate) role: String,
     pub(crate) name: Option<String>,
+    pub(crate) expires_at: i64,
 }
 
 /// How an enrolment ended.
@@ -76,26 +79,28 @@ pub(crate) enum Enrolled {
 const PERSON: &str = "SELECT name, role, handle, added_at, revoked_at, \
      (SELECT max(used_at) FROM passkey WHERE person = name) AS used_at, \
      (SELECT count(*) FROM passkey WHERE person = name) AS passkeys FROM person";
+const LINK: &str = "SELECT digest, role, name, expires_at FROM enrolment";
 
 impl Store {
     pub(crate) fn people(&self) -> Result<Vec<PersonRow>, StoreError> {
+        let mut all = self.kept_people()?;
+        all.retain(|person| self.seals.holds(person));
+        Ok(all)
+    }
+
+    /// Every row, as it stands.
+    pub(super) fn kept_people(&self) -> Result<Vec<PersonRow>, StoreError> {
         let connection = self.locked();
         let mut query = connection.prepare(&format!("{PERSON} ORDER BY added_at, name"))?;
         Ok(query.query_map([], person)?.collect::<Result<Vec<_>, _>>()?)
     }
 
     pub(crate) fn person(&self, name: &str) -> Result<Option<PersonRow>, StoreError> {
-        find(&self.locked(), name)
+        Ok(find(&self.locked(), name)?.filter(|person| self.seals.holds(person)))
     }
 
-    /// Keeps a link of this digest.
-    pub(crate) fn add_link(
-        &self,
-        digest: &str,
-        link: &LinkRow,
-        expires_at: i64,
-        now: i64,
-    ) -> Result<(), StoreError> {
+    /// Keeps a link.
+    pub(crate) fn add_link(&self, link: &LinkRow, now: i64) -> Result<(), StoreError> {
         let connection = self.locked();
         connection.execute("DELETE FROM enrolment WHERE used_at IS NOT NULL OR expires_at <= ?1", [now])?;
         connection.execute(
@@ -104,14 +109,33 @@ impl Store {
         )?;
         connection.execute(
             "INSERT INTO enrolment (digest, role, name, expires_at) VALUES (?1, ?2, ?3, ?4)",
-            params![digest, link.role, link.name, expires_at],
+            params![link.digest, link.role, link.name, link.expires_at],
         )?;
+        self.seals.set(link);
         Ok(())
     }
 
     /// The link of this digest, as long as it may be used.
     pub(crate) fn link(&self, digest: &str, now: i64) -> Result<Option<LinkRow>, StoreError> {
-        open_link(&self.locked(), digest, now)
+        self.open_link(&self.locked(), digest, now)
+    }
+
+    fn open_link(
+        &self,
+        connection: &Connection,
+        digest: &str,
+        now: i64,
+    ) -> Result<Option<LinkRow>, StoreError> {
+        let query = format!("{LINK} WHERE digest = ?1 AND used_at IS NULL AND expires_at > ?2");
+        let found = connection.query_row(&query, params![digest, now], link).optional()?;
+        Ok(found.filter(|link| self.seals.holds(link)))
+    }
+
+    /// Every row, as it stands.
+    pub(super) fn kept_links(&self) -> Result<Vec<LinkRow>, StoreError> {
+        let connection = self.locked();
+        let mut query = connection.prepare(&format!("{LINK} WHERE used_at IS NULL"))?;
+        Ok(query.query_map([], link)?.collect::<Result<Vec<_>, _>>()?)
     }
 
     /// Uses up a link and adds `passkey` of `person`, whole or not at all. A person who is there already keeps role and handle.
@@ -124,8 +148,11 @@ impl Store {
     ) -> Result<Enrolled, StoreError> {
         let mut connection = self.locked();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let Some(link) = open_link(&transaction, digest, now)? else { return Ok(Enrolled::LinkGone) };
+        let Some(link) = self.open_link(&transaction, digest, now)? else { return Ok(Enrolled::LinkGone) };
         let known = find(&transaction, &person.name)?;
+        if known.as_ref().is_some_and(|known| !self.seals.holds(known)) {
+            return Ok(Enrolled::Taken);
+        }
         // Another key for somebody is only enrolled by a link that was made for them.
         let is_own = |known: &PersonRow| {
             known.revoked_at.is_none()
@@ -149,27 +176,45 @@ impl Store {
             return Ok(Enrolled::Taken);
         }
         transaction.execute("UPDATE enrolment SET used_at = ?2 WHERE digest = ?1", params![digest, now])?;
+        let entered = find(&transaction, &person.name)?;
         transaction.commit()?;
+        if let Some(entered) = entered {
+            self.seals.set(&entered);
+        }
+        self.seals.set(passkey);
+        self.seals.let_in(&person.name);
+        self.seals.forget(&link);
         Ok(Enrolled::Done)
     }
 
     pub(crate) fn passkey(&self, id: &[u8]) -> Result<Option<PasskeyRow>, StoreError> {
         let query = "SELECT id, person, key, count FROM passkey WHERE id = ?1";
-        Ok(self.locked().query_row(query, [id], passkey).optional()?)
+        let found = self.locked().query_row(query, [id], passkey).optional()?;
+        Ok(found.filter(|passkey| self.seals.holds(passkey)))
     }
 
     pub(crate) fn passkeys_of(&self, name: &str) -> Result<Vec<PasskeyRow>, StoreError> {
+        let mut all = self.kept_passkeys(name)?;
+        all.retain(|passkey| self.seals.holds(passkey));
+        Ok(all)
+    }
+
+    /// Every row, as it stands.
+    pub(super) fn kept_passkeys(&self, name: &str) -> Result<Vec<PasskeyRow>, StoreError> {
         let connection = self.locked();
         let mut query = connection.prepare("SELECT id, person, key, count FROM passkey WHERE person = ?1")?;
         Ok(query.query_map([name], passkey)?.collect::<Result<Vec<_>, _>>()?)
     }
 
     /// Keeps the new counter of a passkey; false when another use of it was kept since `before`.
-    pub(crate) fn used(&self, id: &[u8], before: u32, count: u32, now: i64) -> Result<bool, StoreError> {
+    pub(crate) fn used(&self, before: &PasskeyRow, count: u32, now: i64) -> Result<bool, StoreError> {
         let changed = self.locked().execute(
             "UPDATE passkey SET count = ?3, used_at = ?4 WHERE id = ?1 AND count = ?2",
-            params![id, before, count, now],
+            params![before.id, before.count, count, now],
         )?;
+        if changed == 1 {
+            self.seals.set(&PasskeyRow { count, ..before.clone() });
+        }
         Ok(changed == 1)
     }
 
@@ -181,10 +226,23 @@ impl Store {
             "UPDATE person SET revoked_at = ?2 WHERE name = ?1 AND revoked_at IS NULL",
             params![name, now],
         )?;
-        transaction.execute("DELETE FROM passkey WHERE person = ?1", [name])?;
+        let passkeys = transaction
+            .prepare("DELETE FROM passkey WHERE person = ?1 RETURNING id, person, key, count")?
+            .query_map([name], passkey)?
+            .collect::<Result<Vec<_>, _>>()?;
         // A link made for them must not bring them back.
-        transaction.execute("DELETE FROM enrolment WHERE name = ?1", [name])?;
+        let links = transaction
+            .prepare("DELETE FROM enrolment WHERE name = ?1 RETURNING digest, role, name, expires_at")?
+            .query_map([name], link)?
+            .collect::<Result<Vec<_>, _>>()?;
+        let person = find(&transaction, name)?;
         transaction.commit()?;
+        self.seals.turn_out(name);
+        passkeys.iter().for_each(|passkey| self.seals.forget(passkey));
+        links.iter().for_each(|link| self.seals.forget(link));
+        if let Some(person) = person {
+            self.seals.set(&person);
+        }
         Ok(changed == 1)
     }
 }
@@ -193,10 +251,13 @@ fn find(connection: &Connection, name: &str) -> Result<Option<PersonRow>, StoreE
     Ok(connection.query_row(&format!("{PERSON} WHERE name = ?1"), [name], person).optional()?)
 }
 
-fn open_link(connection: &Connection, digest: &str, now: i64) -> Result<Option<LinkRow>, StoreError> {
-    let query = "SELECT role, name FROM enrolment WHERE digest = ?1 AND used_at IS NULL AND expires_at > ?2";
-    let read = |row: &rusqlite::Row<'_>| Ok(LinkRow { role: row.get(0)?, name: row.get(1)? });
-    Ok(connection.query_row(query, params![digest, now], read).optional()?)
+fn link(row: &rusqlite::Row<'_>) -> rusqlite::Result<LinkRow> {
+    Ok(LinkRow {
+        digest: row.get("digest")?,
+        role: row.get("role")?,
+        name: row.get("name")?,
+        expires_at: row.get("expires_at")?,
+    })
 }
 
 fn person(row: &rusqlite::Row<'_>) -> rusqlite::Result<PersonRow> {

@@ -1,5 +1,6 @@
 //! State in one SQLite file with numbered migrations. A file of a newer version is never opened.
 
+use super::seal::Seals;
 use crate::wire::approval::BadScope;
 use judge::approval::NoStep;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -82,6 +83,9 @@ pub enum StoreError {
     /// A standing grant that cannot be.
     #[error(transparent)]
     Scope(#[from] BadScope),
+    /// Somebody else wrote it.
+    #[error("`{0}` is not as the gate wrote it: somebody changed the state file, so it counts for nothing")]
+    Changed(String),
     /// Too many wait already.
     #[error("{0} approvals wait already; answer some first")]
     Full(usize),
@@ -93,6 +97,8 @@ pub enum StoreError {
 /// The state file.
 pub struct Store {
     connection: Mutex<Connection>,
+    /// What this process wrote.
+    pub(super) seals: Seals,
 }
 
 impl Store {
@@ -116,7 +122,7 @@ impl Store {
         }
         transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
         transaction.commit()?;
-        Ok(Self { connection: Mutex::new(connection) })
+        Ok(Self { connection: Mutex::new(connection), seals: Seals::default() })
     }
 
     /// A value kept under `name`.

@@ -22,7 +22,11 @@ impl Store {
         let mut connection = self.locked();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if let Some(known) = find(&transaction, &grant.id)? {
-            return Ok(lapsed(known, now));
+            return if self.seals.holds(&known) { Ok(lapsed(known, now)) } else { Err(changed(&grant.id)) };
+        }
+        // One that was taken out of the file must not come again.
+        if self.seals.lacks_grant(&grant.id) {
+            return Err(changed(&grant.id));
         }
         let active: i64 = transaction.query_row(
             "SELECT count(*) FROM standing WHERE state = 'active' AND json_extract(scope, '$.until') > ?1",
@@ -56,8 +60,10 @@ impl Store {
              (SELECT id FROM standing ORDER BY given_at DESC LIMIT ?2)",
             params![now, OVER_KEPT as i64],
         )?;
+        let kept = find(&transaction, &grant.id)?.unwrap_or_else(|| grant.clone());
         transaction.commit()?;
-        Ok(grant.clone())
+        self.seals.set(&kept);
+        Ok(kept)
     }
 
     /// Every standing grant kept, newest first, lapsed ones shown as such.
@@ -65,10 +71,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub fn standing(&self, now: i64) -> Result<Vec<Standing>, StoreError> {
+        let seen = |grant: Standing| {
+            if self.seals.holds(&grant) {
+                return lapsed(grant, now);
+            }
+            Standing { state: Life::Withdrawn.name().to_owned(), ..grant }
+        };
+        Ok(self.kept_standing()?.into_iter().map(seen).collect())
+    }
+
+    /// Every row, as it stands.
+    pub(super) fn kept_standing(&self) -> Result<Vec<Standing>, StoreError> {
         let connection = self.locked();
         let mut query = connection.prepare("SELECT * FROM standing ORDER BY given_at DESC, id")?;
-        let rows = query.query_map([], read)?.collect::<Result<Vec<_>, _>>()?;
-        Ok(rows.into_iter().map(|grant| lapsed(grant, now)).collect())
+        Ok(query.query_map([], read)?.collect::<Result<Vec<_>, _>>()?)
     }
 
     /// The standing grant `id`, where it is known.
@@ -76,7 +92,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub fn standing_of(&self, id: &str, now: i64) -> Result<Option<Standing>, StoreError> {
-        Ok(find(&self.locked(), id)?.map(|standing| lapsed(standing, now)))
+        match find(&self.locked(), id)? {
+            Some(known) if !self.seals.holds(&known) => Err(changed(id)),
+            known => Ok(known.map(|standing| lapsed(standing, now))),
+        }
     }
 
     /// Uses a grant that covers `pending`, if one stands; the use is durable before the grant is returned.
@@ -104,9 +123,13 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()?;
         for mut standing in candidates {
             let Ok(scope) = standing.scope.to_judge() else { continue };
+            if !self.seals.holds(&standing) {
+                continue;
+            }
             if let Ok((grant, life)) = scope.spend(life_of(&standing), pending, &standing.by, phase, now) {
                 put(&transaction, &mut standing, life)?;
                 transaction.commit()?;
+                self.seals.set(&standing);
                 return Ok(Some((standing.id, grant)));
             }
         }
@@ -121,14 +144,22 @@ impl Store {
         let mut connection = self.locked();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let Some(mut standing) = find(&transaction, id)? else { return Ok(None) };
+        if !self.seals.holds(&standing) {
+            return Err(changed(id));
+        }
         let life = standing.scope.to_judge()?.at(life_of(&standing), now);
         if !matches!(life, Life::Active { .. }) {
             return Err(NoStep::Closed(life.name()).into());
         }
         put(&transaction, &mut standing, Life::Withdrawn)?;
         transaction.commit()?;
+        self.seals.set(&standing);
         Ok(Some(standing))
     }
+}
+
+fn changed(id: &str) -> StoreError {
+    StoreError::Changed(id.to_owned())
 }
 
 fn find(connection: &Connection, id: &str) -> Result<Option<Standing>, StoreError> {

@@ -270,6 +270,19 @@ impl Scope {
 }
 
 impl Approval {
+    /// SHA-256 of the question as it is kept and shown: of all of it but what answers change.
+    pub fn question(&self) -> String {
+        let nobody = Self {
+            state: String::new(),
+            consents: Vec::new(),
+            left_to: String::new(),
+            answered_by: String::new(),
+            reason: String::new(),
+            ..self.clone()
+        };
+        judge::digest::hex(&serde_json::to_vec(&nobody).unwrap_or_default())
+    }
+
     /// The scope of a standing grant for calls like this one: each argument as it is here, but for what is wanted.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
 
 /// Bytes, written as base64url.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +67,9 @@ pub struct Used {
 pub struct Answering {
     /// Digest of the request as it was shown.
     pub request: String,
-    /// The answer, e.g. `grant once`.
+    /// The answer: `grant once`, or `grant more` as shaped in `fields`.
     pub answer: String,
+    /// What was filled in.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
 }

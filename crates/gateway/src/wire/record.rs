@@ -72,9 +72,9 @@ pub struct Person {
     pub name: String,
     /// `viewer`, `approver` or `admin`.
     pub role: String,
-    /// By what: `terminal` or `passkey`.
+    /// By what: `terminal`, `passkey`, or `console, by` an admin.
     pub how: String,
-    /// The public key that was enrolled, a COSE_Key in hexadecimal.
+    /// The public key that was enrolled, a COSE_Key in hexadecimal; of a link, the SHA-256 of its code.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub key: String,
 }
@@ -139,6 +139,9 @@ pub enum Body {
         request: String,
         policy: String,
         expires_at: i64,
+        /// SHA-256 of the question as it is kept and shown, before anybody answered.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        shown: String,
     },
     Answered {
         approval: String,
@@ -148,6 +151,9 @@ pub enum Body {
         reason: String,
         #[serde(default)]
         channel: String,
+        /// What tells whoever answered from others over the channel.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        identity: String,
     },
     Granted {
         grant: String,
@@ -155,6 +161,12 @@ pub enum Body {
         channel: String,
         uses: u32,
         scope: serde_json::Value,
+        /// The approval whose answer gave it, where one did.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        approval: String,
+        /// The token that gave it, where one did.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        token: String,
     },
     Withdrawn {
         grant: String,

@@ -6,6 +6,7 @@ use super::downstream::{Arrival, Downstream, Endpoint};
 use super::link::{Lane, Parcel};
 use super::upstream::{Era, LEGACY, meta};
 use super::{HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR};
+use crate::adapters::api;
 use crate::conversation::NAME_BYTES_MAX;
 use crate::gate::Gate;
 use crate::wire::frame::{self, FRAME_BYTES_MAX, FrameError, Kind, Object};
@@ -48,6 +49,8 @@ const CONNECTIONS_MAX: usize = 256;
 const HEADER_SECONDS_MAX: u64 = 60;
 /// How long a body may take, in seconds.
 const BODY_SECONDS_MAX: u64 = 60;
+/// How much of a header is quoted in an alert, in characters.
+const QUOTED_CHARS_MAX: usize = 120;
 /// How long an answer may take before its stream is opened, in seconds; then comments keep it alive.
 const KEEP_ALIVE_SECONDS: u64 = 15;
 
@@ -76,7 +79,11 @@ struct Session {
 /// The routes of `gate`, for clients that hold `token` and ask for one of `hosts`.
 pub fn router(gate: Arc<Gate>, token: String, hosts: Vec<String>) -> Router {
     let http = Arc::new(Http { gate, token, hosts, sessions: Mutex::default() });
-    Router::new().route("/mcp", any(all)).route("/mcp/{server}", any(one)).with_state(http)
+    Router::new()
+        .route("/mcp", any(all))
+        .route("/mcp/{server}", any(one))
+        .route("/phases", any(phases))
+        .with_state(http)
 }
 
 /// Whether `authority`, with or without a port, is one of `hosts`.
@@ -125,6 +132,20 @@ async fn one(State(http): State<Arc<Http>>, Path(server): Path<String>, request:
     http.serve(Endpoint::One(server), request).await.unwrap_or_else(|refused| refused)
 }
 
+/// What agents that speak no MCP ask about phases, past the same screen.
+async fn phases(State(http): State<Arc<Http>>, request: Request) -> Response {
+    if let Err(refused) = http.screen(request.headers()) {
+        return refused;
+    }
+    match conversation(request.headers()) {
+        Ok(name) => {
+            let name = name.map(str::to_owned);
+            api::phases(&http.gate, name, request).await
+        }
+        Err(refused) => refused,
+    }
+}
+
 impl Http {
     async fn serve(self: &Arc<Self>, endpoint: Endpoint, request: Request) -> Result<Response, Response> {
         self.screen(request.headers())?;
@@ -153,8 +174,13 @@ impl Http {
     /// Host, origin, token: in this order, so that a page in a browser learns nothing.
     fn screen(&self, headers: &HeaderMap) -> Result<(), Response> {
         let forbidden = |why: &str| refuse(StatusCode::FORBIDDEN, None, INVALID_REQUEST, why);
+        let tried = |rule, what: &str| {
+            let what: String = what.escape_debug().take(QUOTED_CHARS_MAX).collect();
+            self.gate.alarms.raise(rule, &format!("a request over HTTP {what}"));
+        };
         let host = one_header(headers, &HOST).ok_or_else(|| forbidden("there is no usable Host header"))?;
         if !self.knows_host(host) {
+            tried("http-host", &format!("asked for `{host}`"));
             return Err(forbidden("this Host is not served here; add it to `allow_hosts`"));
         }
         match headers.get_all(ORIGIN).iter().collect::<Vec<_>>().as_slice() {
@@ -163,6 +189,7 @@ impl Http {
                 let origin = origin.to_str().unwrap_or_default();
                 let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
                 if !rest.is_some_and(|host| self.knows_host(host)) {
+                    tried("http-origin", &format!("came from a page of `{origin}`"));
                     return Err(forbidden("this Origin may not call here"));
                 }
             }
@@ -176,6 +203,9 @@ impl Http {
         });
         if same {
             return Ok(());
+        }
+        if !given.is_empty() {
+            tried("http-token", "gave another token than the gate's");
         }
         let mut refused =
             refuse(StatusCode::UNAUTHORIZED, None, INVALID_REQUEST, "a bearer token is required");

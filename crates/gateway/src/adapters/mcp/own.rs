@@ -10,20 +10,13 @@ use super::upstream::Era;
 use super::{INTERNAL_ERROR, INVALID_PARAMS};
 use crate::adapters::hook::prompt::{self, Prompt};
 use crate::facts::Scene;
-use crate::phases::{self, NotMoved};
-use crate::pipeline;
-use crate::receipt::{Failed, Output};
+use crate::phases::{self, Unmoved};
 use crate::wire::frame::{Object, raw};
-use crate::wire::record::Status;
 use crate::{conversation::Conversation, quarantine};
-use judge::approval::phase::NoMove;
-use judge::filter::Rewritable;
 use judge::flow::Provenance;
-use judge::label::Labeled;
 use judge::request::RawCall;
 use judge::request::tree::Tree;
-use judge::spotlight::{Leaf, Speaks};
-use judge::tool::{Inventory, OWN, PHASE, QUARANTINE, ToolName, phase_arguments};
+use judge::tool::{OWN, PHASE, QUARANTINE, ToolName, phase_arguments};
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::sync::{Arc, Weak};
@@ -184,25 +177,13 @@ impl Downstream {
         let Some(to) = arguments.member("to").and_then(Tree::as_text).map(str::to_owned) else {
             return Ok(self.answer(standing(&conversation)));
         };
-        match self.gate.narrow(&conversation, &to, &self.session.principal().agent).await {
-            Ok(()) => return Ok(self.answer(standing(&conversation))),
-            // Wider: that is decided like any call.
-            Err(NotMoved::NoMove(NoMove::Wider(..))) => {}
-            Err(error @ NotMoved::NoMove(NoMove::Unknown { .. })) => return Ok(self.told(&error.to_string())),
-            Err(error) => return Err(Refusal::new(INTERNAL_ERROR, error.to_string())),
-        }
         let beside = beside(params, &["name", "arguments"], &arrival.envelope)?;
         let raw_call = RawCall { beside, ..self.session.call(phases::name(), arguments) };
-        let gate = self.gate.clone();
-        let moved = pipeline::call(&self.gate, &self.session, raw_call, &scene, |permit| async move {
-            let by = permit.granted_by().unwrap_or("policy").to_owned();
-            let failed = |error: NotMoved| Failed::new(Status::Failed, error.to_string());
-            gate.widen(&conversation, &to, &by, (None, None)).await.map_err(failed)?;
-            Ok(Labeled::new(Moved(standing(&conversation)), phases::name()))
-        });
-        match moved.await {
-            Ok(released) => Ok(self.answer(released.value.0)),
-            Err(stop) => Ok(self.told(&refusal(&stop).message)),
+        match phases::go(&self.gate, &self.session, &to, raw_call, &scene).await {
+            Ok(()) => Ok(self.answer(standing(&conversation))),
+            Err(Unmoved::Stopped(stop)) => Ok(self.told(&refusal(&stop).message)),
+            Err(Unmoved::Unknown(error)) => Ok(self.told(&error.to_string())),
+            Err(Unmoved::Failed(error)) => Err(Refusal::new(INTERNAL_ERROR, error.to_string())),
         }
     }
 
@@ -222,32 +203,4 @@ impl Downstream {
 
 fn standing(conversation: &Conversation) -> String {
     serde_json::to_string(&conversation.phase_now()).unwrap_or_default()
-}
-
-/// Where a conversation stands, in JSON: the gate's own words.
-#[derive(Debug)]
-struct Moved(String);
-
-impl AsRef<[u8]> for Moved {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl Rewritable for Moved {
-    const SEARCHED: bool = true;
-
-    fn with_text(self, text: Vec<u8>) -> Option<Self> {
-        String::from_utf8(text).ok().map(Self)
-    }
-}
-
-impl Speaks for Moved {
-    fn spoken(self, _: &mut dyn FnMut(Leaf, &str) -> Option<String>) -> Self {
-        self
-    }
-}
-
-impl Output for Moved {
-    fn read_into(&self, _: &Conversation, _: &Inventory, _: &ToolName) {}
 }

@@ -117,14 +117,26 @@
     for (const granting of $$("form[data-answer]", root)) {
       ceremony(granting, async (form) => {
         const { action, request, answer } = form.dataset;
-        const { flow, options } = await post(`${action}/challenge`, { request, answer });
+        const fields = Object.fromEntries(new FormData(form));
+        const { flow, options, means } = await post(`${action}/challenge`, { request, answer, fields });
+        say(`Waiting for your passkey: ${means}`);
         const told = await post(`${action}/grant`, { flow, ...(await use(options)) });
+        $("button", form).disabled = false;
+        if (told.link) {
+          $("#link").textContent = told.link;
+          say("The link is shown this once.");
+          return;
+        }
         const words = { granted: "Granted.", pending: "You agreed. Another person must, too." };
         say(words[told.state] ?? `It is ${told.state}.`);
-        $("button", form).disabled = false;
+        form.closest("details")?.removeAttribute("open");
         $("#main").focus();
         await look();
       });
+    }
+    // A grant is pressed, never slipped into with the last key of a text.
+    for (const field of $$("form[data-answer] input", root)) {
+      field.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
     }
     for (const form of $$("form[data-ask]", root)) {
       form.addEventListener("submit", (event) => {
@@ -177,7 +189,7 @@
   const isBusy = (main) => {
     const here = document.activeElement;
     const isTyping = main.contains(here) && here.matches("input, textarea, select") && here.value !== here.defaultValue;
-    return isTyping || $("button:disabled", main) !== null || !getSelection().isCollapsed;
+    return isTyping || $("button:disabled, details.shape[open]", main) !== null || !getSelection().isCollapsed;
   };
 
   function keep(main, fresh) {
@@ -255,6 +267,12 @@
     j: () => step(1),
     k: () => step(-1),
     g: () => $("#grant button")?.focus(),
+    m: () => {
+      const shape = $("details.shape");
+      if (!shape) return;
+      shape.open = true;
+      $("select, input", shape).focus();
+    },
     r: () => $("#reason")?.focus(),
     u: () => $("a.back")?.click(),
     "/": () => $("input[type=search]")?.focus(),
@@ -264,7 +282,10 @@
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const here = event.target;
     if (here.matches?.("input, textarea, select")) {
-      if (event.key === "Escape") here.blur();
+      if (event.key === "Escape") {
+        here.closest("details.shape")?.removeAttribute("open");
+        here.blur();
+      }
       return;
     }
     if ($("dialog[open]")) return;

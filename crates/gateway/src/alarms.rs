@@ -1,7 +1,7 @@
-//! What was tried on the console and refused, in the journal where people look. A flood of attempts fills no journal:
+//! What was tried on the gate's doors and refused, in the journal where people look. A flood of attempts fills no journal:
 //! past a burst of each kind, they are counted and told with the next one.
 
-use crate::gate::Gate;
+use crate::history::History;
 use crate::wire::record::Body;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,29 +12,29 @@ const BURST_ENTRIES_MAX: u32 = 20;
 /// How long until there is room for one more.
 const REFILL: Duration = Duration::from_secs(10);
 
-/// The alerts of one console.
-pub(super) struct Alarms {
-    gate: Arc<Gate>,
+/// The alerts of one gate.
+pub(crate) struct Alarms {
+    history: Arc<History>,
     rules: Mutex<HashMap<&'static str, Room>>,
 }
 
 /// Room for events that may come in a burst and then only every so often.
-pub(super) struct Room {
+pub(crate) struct Room {
     left: u32,
     most: u32,
     refill: Duration,
     since: Instant,
     /// What found no room since the last that did.
-    pub(super) missed: u64,
+    missed: u64,
 }
 
 impl Room {
-    pub(super) fn new(most: u32, refill: Duration) -> Self {
+    pub(crate) fn new(most: u32, refill: Duration) -> Self {
         Self { left: most, most, refill, since: Instant::now(), missed: 0 }
     }
 
     /// Whether there is room for one more now.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         let refills = now.saturating_duration_since(self.since).as_millis() / self.refill.as_millis().max(1);
         let refills = u32::try_from(refills).unwrap_or(u32::MAX);
         if refills > 0 {
@@ -51,12 +51,12 @@ impl Room {
 }
 
 impl Alarms {
-    pub(super) fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, rules: Mutex::default() }
+    pub(crate) fn new(history: Arc<History>) -> Self {
+        Self { history, rules: Mutex::default() }
     }
 
     /// Records that `rule` was broken, and how.
-    pub(super) fn raise(&self, rule: &'static str, detail: &str) {
+    pub(crate) fn raise(&self, rule: &'static str, detail: &str) {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let room = rules.entry(rule).or_insert_with(|| Room::new(BURST_ENTRIES_MAX, REFILL));
         if !room.take(Instant::now()) {
@@ -67,7 +67,7 @@ impl Alarms {
         let more = if missed == 0 { String::new() } else { format!("; and {missed} more before it") };
         let detail = format!("{detail}{more}");
         tracing::warn!("{rule}: {detail}");
-        self.gate.history.note(None, Body::Alert { rule: rule.to_owned(), detail, call: String::new() });
+        self.history.note(None, Body::Alert { rule: rule.to_owned(), detail, call: String::new() });
     }
 }
 
