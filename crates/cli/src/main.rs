@@ -25,6 +25,7 @@ mod scan;
 mod secret;
 mod serve;
 mod terminal;
+mod uninstall;
 
 use clap::{Parser, Subcommand};
 use gateway::config::Place;
@@ -49,6 +50,8 @@ struct Line {
 enum Command {
     /// Find the MCP servers of this project, review their tools, write `.bailiwick/`
     Init(init::Args),
+    /// Put back every file that `init` changed, and take away what it made
+    Uninstall(uninstall::Args),
     /// Run an agent behind the wall, every way out the gate
     Run(run::Args),
     /// Run the gate
@@ -60,6 +63,9 @@ enum Command {
         /// The conversation it belongs to, where `bailiwick said` tells what the user says in it
         #[arg(long, value_name = "NAME")]
         conversation: Option<String>,
+        /// Start a gate where none runs; it ends some seconds after its last client
+        #[arg(long)]
+        start: bool,
         /// A file with a grant token for this client's calls, repeatable
         #[arg(long, value_name = "FILE")]
         grant: Vec<PathBuf>,
@@ -221,13 +227,17 @@ fn run(line: Line) -> anyhow::Result<Outcome> {
     let place = || Ok::<_, anyhow::Error>(Place::find(line.dir.as_deref(), line.state.as_deref())?);
     match line.command {
         Command::Init(args) => init::run(line.dir.as_deref(), line.state.as_deref(), args),
+        Command::Uninstall(args) => uninstall::run(line.dir.as_deref(), line.state.as_deref(), &args),
         Command::Run(args) => run::run(place()?, args),
         Command::Serve(args) => serve::run(place()?, args),
-        Command::Mcp { server, conversation, grant } => {
+        Command::Mcp { server, conversation, start, grant } => {
             for token in &grant {
                 approvals::token::taken_in(&place()?, token)?;
             }
             let way = relay::Way::find(line.dir.as_deref(), line.state.as_deref())?;
+            if let (true, relay::Way::Place(place)) = (start, &way) {
+                run::gate(place)?;
+            }
             relay::mcp(&way, server, conversation)
         }
         Command::Said { conversation, scope } => relay::said(&place()?, conversation, scope),

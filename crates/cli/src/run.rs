@@ -13,8 +13,10 @@ use sandbox::native::Ear;
 use sandbox::overlay::Overlay;
 use sandbox::warden;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -190,19 +192,34 @@ fn environment(wanted: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 /// Makes sure that a gate answers at `place`: the one that runs there, or one that ends with the last agent.
-fn gate(place: &Place) -> anyhow::Result<()> {
+pub(crate) fn gate(place: &Place) -> anyhow::Result<()> {
     if UnixStream::connect(place.socket()).is_ok() {
         return Ok(());
     }
     place.private_state()?;
+    // A client starts all its servers at once; the gate that the first began serves the others.
+    let turn = place.state.join("gate.turn");
+    let options =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&turn);
+    let turn = options.with_context(|| turn.display().to_string())?;
+    turn.lock()?;
+    if UnixStream::connect(place.socket()).is_ok() {
+        return Ok(());
+    }
     let log = place.state.join("gate.log");
     let errors = std::fs::File::create(&log).with_context(|| log.display().to_string())?;
     let mut command = std::process::Command::new(std::env::current_exe()?);
     command
         .arg("--dir")
         .arg(&place.config)
-        .arg("--state")
-        .arg(&place.state)
+        // Named where it was not chosen, it would have a store of its own.
+        .args(
+            place
+                .is_chosen()
+                .then_some([OsStr::new("--state"), place.state.as_os_str()])
+                .into_iter()
+                .flatten(),
+        )
         .args(["serve", "--listen", "127.0.0.1:0", "--json", "--while-launched"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

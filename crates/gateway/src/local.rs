@@ -104,6 +104,7 @@ async fn connection(gate: Arc<Gate>, hooks: Arc<Hooks>, doors: Arc<Doors>, strea
         Ok(Opening::Mcp { server, conversation, cwd }) => {
             let endpoint = server.map_or(Endpoint::All, Endpoint::One);
             let origin = stdio::Origin { conversation, cwd, insider: None };
+            let _needed = launch::Ends::begin(&gate);
             return stdio::serve(gate, endpoint, origin, reader, writer).await;
         }
         Ok(Opening::Hook { event, defers }) => tokio::select! {

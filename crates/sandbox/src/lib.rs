@@ -16,5 +16,6 @@ pub mod warden;
 pub use layer::{Layer, Layers, Unenforceable};
 pub use native::{Outcome, RunError, Sandbox, Standard};
 pub use profile::{Command, End, Home, Limit, Limits, Mode, Network, Profile, System, Workspace};
+pub use protect::give_back;
 pub use view::ViewError;
 pub use warden::pass;

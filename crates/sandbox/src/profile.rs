@@ -54,6 +54,9 @@ pub struct Workspace {
     pub mode: Mode,
     /// Paths in it, relative to it, that cannot be created or changed from inside, whether or not they exist.
     pub protected: Vec<PathBuf>,
+    /// Files and folders in it, relative to it, that are shown empty and cannot be changed from inside. What does not exist stays absent.
+    #[serde(default)]
+    pub blank: Vec<PathBuf>,
 }
 
 impl Workspace {

@@ -351,7 +351,7 @@ mod tests {
     use crate::profile::Workspace;
 
     fn with_workspace(path: &Path, mode: Mode) -> Profile {
-        let workspace = Workspace { path: path.to_owned(), mode, protected: Vec::new() };
+        let workspace = Workspace { path: path.to_owned(), mode, protected: Vec::new(), blank: Vec::new() };
         Profile { workspace: Some(workspace), ..Profile::default() }
     }
 

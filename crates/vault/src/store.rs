@@ -234,7 +234,10 @@ impl Store {
     }
 
     /// One version of `name`, or the newest, without noting a use.
-    pub(crate) fn peek(&self, name: &SecretName, version: Option<u32>) -> Result<Stored, StoreError> {
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn peek(&self, name: &SecretName, version: Option<u32>) -> Result<Stored, StoreError> {
         let state = self.current()?;
         let absent = || StoreError::Absent(name.clone());
         let (Some(image), Some((_, key))) = (&state.image, &state.key) else { return Err(absent()) };

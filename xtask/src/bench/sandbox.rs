@@ -195,6 +195,7 @@ fn order_of(workspace: &Path, state: &Path, program: &str, arguments: &[&str]) -
             path: workspace.to_owned(),
             mode: sandbox::Mode::ReadWrite,
             protected: Vec::new(),
+            blank: Vec::new(),
         }),
         read: runtimes.read,
         environment,

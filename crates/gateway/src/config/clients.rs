@@ -15,52 +15,83 @@ pub struct Found {
     pub name: String,
     /// How it is reached.
     pub server: Server,
+    /// The same as the file has it: what it takes from the environment is not filled in.
+    pub written: Server,
     /// The file that names it.
     pub file: PathBuf,
+    /// The members that lead to it in that file, the outermost first.
+    pub members: Vec<String>,
+    /// Whether the file is this project's, and not one of the user's for all projects.
+    pub in_project: bool,
 }
 
 /// Servers found for `project`, and what could not be read. The first file to name a server wins.
 pub fn discover(project: &Path, home: Option<&Path>) -> (Vec<Found>, Vec<String>) {
+    let (all, troubles) = entries(project, home);
+    let mut found: Vec<Found> = Vec::new();
+    for entry in all {
+        if !found.iter().any(|known| known.name == entry.name) {
+            found.push(entry);
+        }
+    }
+    (found, troubles)
+}
+
+/// Every entry of every file, those of one name too.
+pub fn entries(project: &Path, home: Option<&Path>) -> (Vec<Found>, Vec<String>) {
     let mut found: Vec<Found> = Vec::new();
     let mut troubles = Vec::new();
     for (file, key) in files(project, home) {
-        let Ok(meta) = std::fs::metadata(&file) else { continue };
-        if meta.len() > CLIENT_FILE_BYTES_MAX {
-            troubles.push(format!("{}: larger than {CLIENT_FILE_BYTES_MAX} bytes; skipped", file.display()));
-            continue;
-        }
-        let parsed = std::fs::read_to_string(&file)
-            .map_err(|error| error.to_string())
-            .and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string()));
-        let value = match parsed {
-            Ok(value) => value,
-            Err(error) => {
-                troubles.push(format!("{}: {error}; skipped", file.display()));
+        let value = match read(&file) {
+            Ok(Some(value)) => value,
+            Ok(None) => continue,
+            Err(why) => {
+                let trouble = format!("{}: {why}; skipped", file.display());
+                if !troubles.contains(&trouble) {
+                    troubles.push(trouble);
+                }
                 continue;
             }
         };
-        let pointer = match key {
-            Key::Top(name) => format!("/{name}"),
-            Key::Project => format!(
-                "/projects/{}/mcpServers",
-                project.display().to_string().replace('~', "~0").replace('/', "~1")
-            ),
+        let members = match key {
+            Key::Top(name) => vec![name.to_owned()],
+            Key::Project => {
+                ["projects".to_owned(), project.display().to_string(), "mcpServers".to_owned()].into()
+            }
         };
-        for (name, entry) in value.pointer(&pointer).and_then(Value::as_object).into_iter().flatten() {
-            match server(entry) {
+        let named = members.iter().try_fold(&value, |value, member| value.get(member));
+        for (name, entry) in named.and_then(Value::as_object).into_iter().flatten() {
+            match (server(entry, expand), server(entry, str::to_owned)) {
                 // The gate itself, already put in front.
-                Ok(server) if is_the_gate(&server) => {}
-                Ok(server) => {
-                    let name = plain_name(name);
-                    if !found.iter().any(|known| known.name == name) {
-                        found.push(Found { name, server, file: file.clone() });
-                    }
+                (Ok(server), _) if is_the_gate(&server) => {}
+                (Ok(server), Ok(written)) => found.push(Found {
+                    server,
+                    written,
+                    file: file.clone(),
+                    members: members.iter().chain([name]).cloned().collect(),
+                    in_project: file.starts_with(project),
+                    name: plain_name(name),
+                }),
+                (Err(why), _) | (_, Err(why)) => {
+                    troubles.push(format!("{}: server `{name}`: {why}; skipped", file.display()));
                 }
-                Err(why) => troubles.push(format!("{}: server `{name}`: {why}; skipped", file.display())),
             }
         }
     }
     (found, troubles)
+}
+
+/// What a client's file says; nothing where there is no such file.
+fn read(file: &Path) -> Result<Option<Value>, String> {
+    let Ok(meta) = std::fs::metadata(file) else { return Ok(None) };
+    if !meta.is_file() {
+        return Err("is no file".to_owned());
+    }
+    if meta.len() > CLIENT_FILE_BYTES_MAX {
+        return Err(format!("larger than {CLIENT_FILE_BYTES_MAX} bytes"));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).map(Some).map_err(|error| error.to_string())
 }
 
 enum Key {
@@ -90,9 +121,9 @@ fn files(project: &Path, home: Option<&Path>) -> Vec<(PathBuf, Key)> {
     files
 }
 
-fn server(entry: &Value) -> Result<Server, &'static str> {
+fn server(entry: &Value, expand: impl Fn(&str) -> String) -> Result<Server, &'static str> {
     let strings = |key: &str| -> Vec<String> {
-        entry[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(expand).collect()
+        entry[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(&expand).collect()
     };
     let pairs = |key: &str| {
         let members = entry[key].as_object().into_iter().flatten();
@@ -177,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_clients_write_is_read_and_what_cannot_be_served_is_named() {
-        let read = |value| server(&value).map_err(str::to_owned);
+        let read = |value| server(&value, expand).map_err(str::to_owned);
         assert_eq!(
             read(json!({"command": "npx", "args": ["-y", "x"], "env": {"A": "b"}}))
                 .expect("ok")

@@ -37,6 +37,9 @@ pub struct Confinement {
     /// More paths in the project, relative to it, that cannot be created or changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protect: Vec<PathBuf>,
+    /// Files and folders of the project, relative to it, that are shown empty: those with keys, say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hide: Vec<PathBuf>,
     /// What can be reached: `none`, `host`, or a list of places.
     #[serde(skip_serializing_if = "is_default")]
     pub network: Reachable,
@@ -111,6 +114,7 @@ impl Default for Confinement {
             read: Vec::new(),
             write: Vec::new(),
             protect: Vec::new(),
+            hide: Vec::new(),
             network: Reachable::default(),
             requests_per_minute: None,
             network_mib: None,
@@ -201,6 +205,7 @@ impl Confinement {
                     Access::None | Access::ReadOnly => Mode::ReadOnly,
                 },
                 protected: self.protect.clone(),
+                blank: hidden(&real_path(site.workspace, "the project")?, &self.hide),
             }),
         };
         if let (Some(workspace), Some(home)) =
@@ -284,6 +289,15 @@ fn real(paths: &[PathBuf], what: &str) -> Result<Vec<PathBuf>, String> {
 
 fn real_path(path: &Path, what: &str) -> Result<PathBuf, String> {
     path.canonicalize().map_err(|error| format!("`{what}`: {}: {error}", path.display()))
+}
+
+/// Where each of `paths` really is in `project`. What a link leads out of it is not seen inside in any case.
+fn hidden(project: &Path, paths: &[PathBuf]) -> Vec<PathBuf> {
+    let real = |path: &PathBuf| match project.join(path).canonicalize() {
+        Ok(found) => found.strip_prefix(project).ok().map(Path::to_owned),
+        Err(_) => Some(path.clone()),
+    };
+    paths.iter().filter_map(real).collect()
 }
 
 fn is_true(value: &bool) -> bool {

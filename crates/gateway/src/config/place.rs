@@ -51,12 +51,17 @@ impl Place {
     pub fn of(config: PathBuf, state: Option<&Path>) -> Result<Self, ConfigError> {
         let here = std::env::current_dir().map_err(|error| ConfigError::new(&config, error))?;
         let config = absolute(&here, &config);
-        let config = config.canonicalize().unwrap_or(config);
+        let config = real(&config).unwrap_or(config);
         let (state, secrets) = match state {
             Some(state) => (absolute(&here, state), absolute(&here, state).join("secrets")),
             None => (data_folder(&config)?.join(state_name(&config)), data_folder(&config)?.join("secrets")),
         };
         Ok(Self { config, state, secrets })
+    }
+
+    /// Whether the state folder was chosen, and is not the one that the project's path says.
+    pub fn is_chosen(&self) -> bool {
+        self.secrets.starts_with(&self.state)
     }
 
     /// The project: the folder the configuration folder stands in.
@@ -263,6 +268,12 @@ fn state_name(config: &Path) -> String {
         project.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(32).collect();
     let digest = judge::digest::hex(config.as_os_str().as_encoded_bytes());
     format!("{plain}-{}", &digest[..12])
+}
+
+/// The path without links, also of a folder that is not there yet: its state is the same before and after it is made.
+fn real(path: &Path) -> Option<PathBuf> {
+    let beside = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(beside)
 }
 
 fn absolute(here: &Path, path: &Path) -> PathBuf {

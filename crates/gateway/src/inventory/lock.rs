@@ -140,11 +140,18 @@ impl Lock {
         let path = folder.join(FILE);
         let wrong = |error: std::io::Error| ConfigError::new(&path, error);
         let draft = folder.join(format!("{FILE}.new"));
-        let mut text = serde_json::to_string_pretty(self).map_err(|error| ConfigError::new(&path, error))?;
-        text.push('\n');
+        let text = self.text().map_err(|error| ConfigError::new(&path, error))?;
         let mut file = std::fs::File::create(&draft).map_err(wrong)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(wrong)?;
         std::fs::rename(&draft, &path).map_err(wrong)
+    }
+
+    /// The file's text.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON.
+    pub fn text(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n")
     }
 }
 

@@ -72,8 +72,7 @@ pub(crate) async fn serve(
         let reply = value.map_or_else(Reply::Error, Reply::Ok);
         format!("{}\n", serde_json::to_string(&reply).unwrap_or_default())
     };
-    gate.launches.fetch_add(1, Ordering::Relaxed);
-    let _ends = Ends(&gate);
+    let _ends = Ends::begin(&gate);
     let prepared = match current::settle(&gate).await {
         Ok(Current::Yes(notes)) => prepare(&gate, &hooks, &launch, notes).await,
         Ok(Current::No) => {
@@ -117,10 +116,17 @@ pub(crate) async fn serve(
     }
 }
 
-/// Counts a launch as over.
-struct Ends<'a>(&'a Gate);
+/// Counts a launch, or another client of a gate that ends with its last, until it is over.
+pub(crate) struct Ends(Arc<Gate>);
 
-impl Drop for Ends<'_> {
+impl Ends {
+    pub(crate) fn begin(gate: &Arc<Gate>) -> Self {
+        gate.launches.fetch_add(1, Ordering::Relaxed);
+        Self(gate.clone())
+    }
+}
+
+impl Drop for Ends {
     fn drop(&mut self) {
         self.0.launches.fetch_sub(1, Ordering::Relaxed);
     }
@@ -156,6 +162,8 @@ async fn prepare(
         ));
     }
     let mut settings = configured.cloned().unwrap_or_else(Confinement::for_agent);
+    // Keys that its commands do not see are not for it either.
+    settings.hide.extend(gate.config.shell.hide.iter().cloned());
     if launch.overlay.is_some() {
         settings.workspace = Access::Overlay;
     }

@@ -25,6 +25,8 @@ const INOTIFY_INSTANCES: &str = "64";
 const INOTIFY_WATCHES: &str = "65536";
 /// An empty folder of the root, which nobody can write to once that is sealed.
 const EMPTY: &str = "var/empty";
+/// An empty file inside.
+const BLANK: &str = "var/blank";
 /// Where an overlay's two sides stand while it is mounted.
 const OVERLAY_SIDES: [&str; 2] = ["tmp/.lower", "tmp/.state"];
 
@@ -305,6 +307,10 @@ fn guard(root: &Path, guards: &[Guard]) -> Result<(), Step> {
             GuardKind::Emptied => {
                 make_folder(Path::new(EMPTY))?;
                 (&PathBuf::from(EMPTY), attribute::READ_ONLY)
+            }
+            GuardKind::Blank => {
+                make_place(Path::new(BLANK), false)?;
+                (&PathBuf::from(BLANK), attribute::READ_ONLY)
             }
         };
         let tree =

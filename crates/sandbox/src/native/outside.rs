@@ -144,6 +144,10 @@ impl<'a> Outside<'a> {
             (Some(workspace), None) => Guards::of_existing(&workspace.path),
             (None, _) => Ok(Guards::none()),
         }?;
+        let guards = match workspace {
+            Some(workspace) => guards.with_blank(&workspace.path, &workspace.blank)?,
+            None => guards,
+        };
         janitor.cgroup().make(&profile.limits);
         let mut layers = layers(profile, janitor.cgroup(), &guards)?;
         name_layers(&mut layers)?;

@@ -23,6 +23,8 @@ pub(super) const SCRATCH: &str = "scratch";
 pub(super) const PROC: &str = "proc";
 /// What hidden folders look like, in [`STAGE`].
 pub(super) const EMPTY: &str = "empty";
+/// What hidden files look like, in [`STAGE`].
+pub(super) const BLANK: &str = "blank";
 
 /// All that a configuration is made from.
 pub(super) struct Facts<'a> {
@@ -132,6 +134,7 @@ impl Facts<'_> {
                     GuardKind::Pinned => (tree.join(path), "rw"),
                     GuardKind::Sealed => (tree.join(path), "ro"),
                     GuardKind::Emptied => (staged(EMPTY), "ro"),
+                    GuardKind::Blank => (staged(BLANK), "ro"),
                 };
                 bind(&source, &target.join(path), &[writing, "nosuid", "nodev"])
             })
@@ -207,7 +210,12 @@ mod tests {
             ],
             ..View::default()
         };
-        let workspace = Workspace { path: "/srv/work".into(), mode: Mode::ReadWrite, protected: Vec::new() };
+        let workspace = Workspace {
+            path: "/srv/work".into(),
+            mode: Mode::ReadWrite,
+            protected: Vec::new(),
+            blank: Vec::new(),
+        };
         let profile = Profile { workspace: Some(workspace), ..Profile::default() };
         let guard = |path: &str, kind| Guard { path: path.into(), kind };
         let guards = [

@@ -1,7 +1,7 @@
 //! The stage: the first process of new namespaces, who puts everything the bundle needs into memory there and then drives
 //! the runtime. It never returns to what the program was doing before the fork.
 
-use super::config::{self, BUNDLE, EMPTY, PROC, ROOT, SCRATCH, STAGE, TREES};
+use super::config::{self, BLANK, BUNDLE, EMPTY, PROC, ROOT, SCRATCH, STAGE, TREES};
 use super::drive::Drive;
 use super::ids::Ids;
 use super::runtime::Runtime;
@@ -141,6 +141,7 @@ fn prepare(setup: &mut Setup<'_>) -> Result<Option<network::Sockets>, Failure> {
         std::fs::create_dir(folder)?;
     }
     std::fs::File::create(RUNTIME)?;
+    std::fs::File::create(BLANK)?;
     mounts::attach(runtime.as_fd(), Path::new(RUNTIME))?;
     processes(Path::new(PROC), Some("pid")).map_err(refuse(Layer::Proc))?;
     scratch(setup)?;
@@ -288,14 +289,15 @@ fn place_trees(setup: &Setup<'_>, trees: Trees, overlay_state: Option<OwnedFd>) 
             .map_err(|error| wrong(&place, error))?
             .map_err(mounts::Step::refusal)?;
     }
-    let empty = mounts::clone_at(rustix::fs::CWD, Path::new(EMPTY), false);
-    empty
-        .and_then(|empty| {
-            let attributes = attribute::READ_ONLY | attribute::NO_SUID | attribute::NO_DEVICES;
-            sys::set_mount_attributes(empty.as_fd(), attributes, None, false)?;
-            mounts::attach(empty.as_fd(), Path::new(EMPTY))
-        })
-        .map_err(|error| wrong(Path::new(EMPTY), error))
+    [EMPTY, BLANK].map(Path::new).into_iter().try_for_each(|empty| {
+        mounts::clone_at(rustix::fs::CWD, empty, false)
+            .and_then(|tree| {
+                let attributes = attribute::READ_ONLY | attribute::NO_SUID | attribute::NO_DEVICES;
+                sys::set_mount_attributes(tree.as_fd(), attributes, None, false)?;
+                mounts::attach(tree.as_fd(), empty)
+            })
+            .map_err(|error| wrong(empty, error))
+    })
 }
 
 /// A place in the stage, as seen from there.

@@ -59,6 +59,8 @@ pub(crate) enum GuardKind {
     Sealed,
     /// Shown as an empty folder that cannot be written to.
     Emptied,
+    /// Shown as an empty file that cannot be written to.
+    Blank,
 }
 
 /// The guards of one workspace, which hold for as long as this does.
@@ -79,6 +81,14 @@ pub struct ProtectError {
 impl ProtectError {
     fn new(path: &Path, why: impl ToString) -> Self {
         Self { path: path.to_owned(), why: why.to_string() }
+    }
+}
+
+/// Gives back the names in `workspace` that sandboxes occupied and, killed, did not give back, unless one runs there now. `state` is
+/// where they remember them.
+pub fn give_back(workspace: &Path, state: &Path) {
+    if let Ok(reserve) = Reserve::of(workspace, state) {
+        reserve.give_back();
     }
 }
 
@@ -106,15 +116,7 @@ impl Guards {
         let presence = reserve.take(&wanted)?;
         let mut guards: Vec<Guard> = Vec::with_capacity(wanted.len());
         for path in &wanted {
-            // Whatever leads to a name is pinned, or it could be moved away together with the name.
-            let mut above: Vec<&Path> =
-                path.ancestors().skip(1).filter(|above| above.parent().is_some()).collect();
-            above.reverse();
-            for path in above {
-                if !guards.iter().any(|guard| guard.path == path) {
-                    guards.push(Guard { path: path.to_owned(), kind: GuardKind::Pinned });
-                }
-            }
+            pin_above(&mut guards, path);
             let found = workspace
                 .join(path)
                 .symlink_metadata()
@@ -134,6 +136,45 @@ impl Guards {
         }
         Ok(Self { guards, _presence: Some(presence) })
     }
+
+    /// The same, and each of `paths` that exists in `workspace` shown empty.
+    pub(crate) fn with_blank(mut self, workspace: &Path, paths: &[PathBuf]) -> Result<Self, ProtectError> {
+        for path in paths {
+            is_below(path)?;
+            let found = match workspace.join(path).symlink_metadata() {
+                Ok(found) if found.is_symlink() => return Err(ProtectError::new(path, LINK)),
+                Ok(found) => found,
+                // Nothing to hide: what is made there later is made by whoever may read it.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(ProtectError::new(path, format!("cannot be hidden: {error}"))),
+            };
+            pin_above(&mut self.guards, path);
+            let kind = if found.is_dir() { GuardKind::Emptied } else { GuardKind::Blank };
+            match self.guards.iter_mut().find(|guard| guard.path == *path) {
+                Some(guard) => guard.kind = kind,
+                None => self.guards.push(Guard { path: path.clone(), kind }),
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Pins whatever leads to a name, or it could be moved away together with the name.
+fn pin_above(guards: &mut Vec<Guard>, path: &Path) {
+    let mut above: Vec<&Path> = path.ancestors().skip(1).filter(|above| above.parent().is_some()).collect();
+    above.reverse();
+    for path in above {
+        if !guards.iter().any(|guard| guard.path == path) {
+            guards.push(Guard { path: path.to_owned(), kind: GuardKind::Pinned });
+        }
+    }
+}
+
+fn is_below(path: &Path) -> Result<(), ProtectError> {
+    if path.components().all(|part| matches!(part, Component::Normal(_))) && !path.as_os_str().is_empty() {
+        return Ok(());
+    }
+    Err(ProtectError::new(path, "a path in the workspace is relative to it, without `..`"))
 }
 
 const LINK: &str = "is a symbolic link, which cannot be kept from being replaced; make it a file or folder, or use an overlay";
@@ -147,13 +188,7 @@ fn wanted(
     let mut wanted: BTreeSet<PathBuf> = NAMES.iter().map(PathBuf::from).collect();
     wanted.extend(IF_THERE.iter().map(PathBuf::from).filter(|path| workspace.join(path).exists()));
     for path in more {
-        if !path.components().all(|part| matches!(part, Component::Normal(_))) || path.as_os_str().is_empty()
-        {
-            return Err(ProtectError::new(
-                path,
-                "a protected path is relative to the workspace, without `..`",
-            ));
-        }
+        is_below(path)?;
         wanted.insert(path.clone());
     }
     let git = Path::new(".git");
@@ -310,6 +345,31 @@ mod tests {
         std::fs::write(&list, b"../out/empty\0.envrc\0").unwrap();
         reserve.give_back();
         assert!(outside.join("empty").exists(), "a name on the list led the gate outside");
+    }
+
+    #[test]
+    fn what_is_hidden_is_shown_empty_and_cannot_be_moved_away() {
+        let (workspace, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir_all(workspace.path().join("api/keys")).unwrap();
+        std::fs::write(workspace.path().join("api/.env"), "KEY=1\n").unwrap();
+        let (guards, reserve) = take(&workspace, &[], &state).unwrap();
+        let hidden = ["api/.env", "api/keys", "absent/.env"].map(PathBuf::from);
+        let guards = guards.with_blank(workspace.path(), &hidden).unwrap();
+        let found = kinds(&guards);
+        for (path, kind) in
+            [("api", GuardKind::Pinned), ("api/.env", GuardKind::Blank), ("api/keys", GuardKind::Emptied)]
+        {
+            assert!(found.contains(&(path.to_owned(), kind)), "{path}: {found:?}");
+        }
+        assert!(!found.iter().any(|(path, _)| path.starts_with("absent")), "{found:?}");
+        assert!(!workspace.path().join("absent").exists(), "nothing is made for what is not there");
+        for wrong in ["/etc/passwd", "../x", ""] {
+            assert!(Guards::none().with_blank(workspace.path(), &[wrong.into()]).is_err(), "{wrong}");
+        }
+        std::os::unix::fs::symlink("api/.env", workspace.path().join("link")).unwrap();
+        assert!(Guards::none().with_blank(workspace.path(), &["link".into()]).is_err());
+        drop(guards);
+        reserve.give_back();
     }
 
     #[test]

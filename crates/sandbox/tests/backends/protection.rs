@@ -3,6 +3,7 @@
 use crate::case::Case;
 use crate::subject::{Place, Ran, Subject};
 use std::fs;
+use std::path::PathBuf;
 
 fn repository(place: &Place) {
     let git = place.workspace.join(".git");
@@ -95,9 +96,39 @@ pub(crate) fn cases() -> Vec<Case> {
             .fails()
             .says("kept\npinned\n")
             .check(leaves(&["ci", "deep"])),
+        Case::sh(
+            "what is hidden is empty, and cannot be changed or moved away",
+            "cat sub/.env sub/keys/* 2>/dev/null; (echo x > sub/.env) 2>/dev/null || echo kept; rm -f sub/.env 2>/dev/null || echo stays; \
+             mv sub other 2>/dev/null || echo pinned; cat sub/plain; ls absent 2>/dev/null || echo absent",
+        )
+        .given(hidden)
+        .with(|profile, _| profile.workspace.as_mut().unwrap().blank = blank())
+        .says("kept\nstays\npinned\nplain\nabsent\n")
+        .check(|_, place, _| match fs::read_to_string(place.workspace.join("sub/.env")) {
+            Ok(text) if text == "KEY=secret\n" => Ok(()),
+            other => Err(format!("outside it is {other:?}")),
+        }),
+        Case::sh("nor is it seen in a read-only workspace", "cat sub/.env sub/plain; ls -A sub/keys")
+            .given(hidden)
+            .with(|profile, _| {
+                let workspace = profile.workspace.as_mut().unwrap();
+                (workspace.mode, workspace.blank) = (sandbox::Mode::ReadOnly, blank());
+            })
+            .says("plain\n"),
         Case::run("a link in place of a name is refused", &["true"])
             .given(|place| std::os::unix::fs::symlink("elsewhere", place.workspace.join(".envrc")).unwrap())
             .status(125)
             .complains(".envrc"),
     ]
+}
+
+fn blank() -> Vec<PathBuf> {
+    ["sub/.env", "sub/keys", "absent"].map(PathBuf::from).to_vec()
+}
+
+fn hidden(place: &Place) {
+    fs::create_dir_all(place.workspace.join("sub/keys")).unwrap();
+    for (name, text) in [(".env", "KEY=secret\n"), ("keys/a", "secret\n"), ("plain", "plain\n")] {
+        fs::write(place.workspace.join("sub").join(name), text).unwrap();
+    }
 }

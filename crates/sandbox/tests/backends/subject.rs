@@ -145,6 +145,7 @@ impl Subject {
                 path: place.workspace.clone(),
                 mode: sandbox::Mode::ReadWrite,
                 protected: Vec::new(),
+                blank: Vec::new(),
             }),
             ..Profile::default()
         };

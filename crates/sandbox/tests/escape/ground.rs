@@ -414,7 +414,12 @@ impl Ground {
             _ => Mode::ReadWrite,
         };
         Profile {
-            workspace: Some(Workspace { path: self.work.clone(), mode, protected: self.protected.clone() }),
+            workspace: Some(Workspace {
+                path: self.work.clone(),
+                mode,
+                protected: self.protected.clone(),
+                blank: Vec::new(),
+            }),
             read: vec![range.attacks(), self.at("shown")],
             write: self.write.clone(),
             hidden: self.hidden.clone(),
