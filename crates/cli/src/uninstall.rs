@@ -6,6 +6,7 @@ use crate::init::record::{self, Changed, Record, Standing};
 use crate::{Outcome, terminal};
 use anyhow::Context;
 use gateway::config::{Place, place};
+use std::fs::{File, TryLockError};
 use std::io::IsTerminal;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -150,11 +151,11 @@ fn say(place: &Place, record: &Record) {
 
 /// Waits for a gate that ends by itself; another must be stopped first.
 fn no_gate(place: &Place) -> anyhow::Result<()> {
-    if UnixStream::connect(place.socket()).is_ok() {
+    if is_running(place) {
         terminal::say("waiting  for this project's gate to end");
     }
     let until = Instant::now() + Duration::from_secs(GATE_SECONDS_MAX);
-    while UnixStream::connect(place.socket()).is_ok() {
+    while is_running(place) {
         anyhow::ensure!(
             Instant::now() < until,
             "the gate of this project is running; stop it, then try again"
@@ -162,6 +163,13 @@ fn no_gate(place: &Place) -> anyhow::Result<()> {
         std::thread::sleep(Duration::from_millis(200));
     }
     Ok(())
+}
+
+/// Whether a gate answers, or has shut its door and still closes its books.
+fn is_running(place: &Place) -> bool {
+    let lock = || File::options().append(true).open(place.journal().join("lock"));
+    UnixStream::connect(place.socket()).is_ok()
+        || lock().is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 /// Has the names given back that a sandbox occupied and, killed, did not give back itself.
@@ -194,7 +202,7 @@ fn clear(place: &Place, record: &Record, kept: &Kept) -> anyhow::Result<()> {
             Err(_) if made.path.symlink_metadata().is_err() => continue,
             Err(_) => kept.copy(&made.path)?,
         }
-        std::fs::remove_file(&made.path).with_context(|| made.path.display().to_string())?;
+        remove(&made.path)?;
     }
     if record.folders.contains(&place.config) {
         kept.rest(&place.config)?;
@@ -208,6 +216,16 @@ fn clear(place: &Place, record: &Record, kept: &Kept) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes a file, if it still is there.
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where that is kept which somebody changed, outside of the project.
@@ -249,7 +267,7 @@ impl Kept {
                 drop(std::fs::remove_dir(&path));
             } else {
                 self.copy(&path)?;
-                std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
+                remove(&path)?;
             }
         }
         Ok(())

@@ -62,6 +62,8 @@ fn what_was_moved_works_through_the_gate_and_no_agent_sees_it() {
     let words: Vec<&str> =
         entry["args"].as_array().expect("arguments").iter().filter_map(Value::as_str).collect();
     assert_eq!(words, ["mcp", "--start", "github"], "{file}");
+    // What it could reach it can reach, as long as nobody decides otherwise.
+    assert!(ground.configuration().contains("[server.github.sandbox]\nnetwork = \"host\"\n"));
     let mut client = ground.command_of(entry["command"].as_str().expect("a command"), &words);
     let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
     let mut input = client.stdin.take().expect("a pipe");
@@ -224,6 +226,62 @@ fn keys_that_were_left_can_be_moved_later() {
     let undone = ground.run(&["uninstall", "--yes"]);
     assert_eq!((undone.code, ground.digest()), (0, before), "{undone:?}");
     assert!(ground.kept().iter().any(|kept| kept.ends_with("# and later\n")), "{undone:?}");
+}
+
+#[test]
+fn clients_that_start_at_once_share_the_gate_that_the_first_began() {
+    let ground = Ground::new();
+    let build = SHAPES.iter().find(|(shape, _)| *shape == "ten servers").expect("a shape").1;
+    build(&ground);
+    assert_eq!(ground.init(&MOVE).code, 0);
+    let mut clients: Vec<_> = [0, 2, 4, 6, 8]
+        .map(|number| {
+            let mut command = ground.command(&["mcp", "--start", &format!("server-{number}")]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts")
+        })
+        .into();
+    let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": common::hello() });
+    for client in &mut clients {
+        let input = client.stdin.as_mut().expect("a pipe");
+        writeln!(input, "{hello}").expect("it listens");
+        let mut line = String::new();
+        BufReader::new(client.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("it answers");
+        assert!(line.contains(&format!("key-{}", KEYS[0].len())), "{line}");
+    }
+    let started = ground.run(&["journal", "show", "--json"]);
+    let records: Value = serde_json::from_str(&started.out).expect("records");
+    let starts =
+        records.as_array().expect("records").iter().filter(|record| record["kind"] == "gate-started");
+    assert_eq!(starts.count(), 1, "{records}");
+    for mut client in clients {
+        drop(client.stdin.take());
+        assert!(client.wait().expect("it ends").success());
+    }
+    let undone = ground.run(&["uninstall", "--yes"]);
+    assert_eq!(undone.code, 0, "the gate ends after its last client: {undone:?}");
+}
+
+#[test]
+fn a_header_is_bound_to_its_host_and_place() {
+    let table = [
+        ("Authorization", "Bearer ", "place = \"bearer\"", "web-authorization"),
+        ("X-Api-Key", "", "header = \"X-Api-Key\"", "web-x-api-key"),
+        ("Authorization", "token ", "prefix = \"token \"", "web-authorization"),
+    ];
+    for (header, prefix, place, secret) in table {
+        let ground = Ground::new();
+        let headers = json!({ (header): format!("{prefix}{}", KEYS[1]) });
+        let entry = json!({ "type": "http", "url": "https://mcp.invalid:8443/mcp", "headers": headers });
+        ground.write(".mcp.json", &json!({ "mcpServers": { "web": entry } }).to_string());
+        let init = ground.init(&MOVE);
+        let text = ground.configuration();
+        assert!(init.code == 0 && ground.holding_keys() == ["project/.mcp.json"], "{init:?}");
+        for says in [&format!("{prefix}${{secret:{secret}}}"), "host = \"mcp.invalid:8443\"", place] {
+            assert!(text.contains(says), "{says}: {text}");
+        }
+        // A gate believes it.
+        drop(ground.gate());
+    }
 }
 
 /// One odd thing in a project: how it is made, and what init says of it.

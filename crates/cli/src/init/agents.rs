@@ -70,11 +70,13 @@ pub(super) struct Proposed {
     pub(super) text: String,
     /// One line for each.
     pub(super) says: Vec<String>,
+    /// Their programs.
+    pub(super) programs: Vec<&'static str>,
 }
 
 /// Proposes sections for the agents that are installed, and names in `config` the places of keys that the store holds for them.
 pub(super) fn propose(project: &Path, keeping: &Keeping, config: &mut Config) -> Proposed {
-    let mut proposed = Proposed { text: String::new(), says: Vec::new() };
+    let mut proposed = Proposed { text: String::new(), says: Vec::new(), programs: Vec::new() };
     for agent in AGENTS.iter().filter(|agent| is_installed(agent.program)) {
         let held = bind(agent, keeping, config);
         let variables = held.iter().filter(|_| !agent.is_fitted);
@@ -90,6 +92,7 @@ pub(super) fn propose(project: &Path, keeping: &Keeping, config: &mut Config) ->
             }
             None => format!("keep its key with `bailiwick secret set {}`", agent.keys[0].1),
         };
+        proposed.programs.push(agent.program);
         proposed.says.push(format!(
             "agent    {}: works on the project, reaches its model and nothing else; {key}",
             agent.program

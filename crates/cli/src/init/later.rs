@@ -3,7 +3,8 @@
 
 use super::keep::Keeping;
 use super::record::{self, Change, Record};
-use super::{Args, Told, agents, asked, choice, find};
+use super::survey::{Told, find};
+use super::{Args, agents, asked, choice};
 use crate::{Outcome, terminal};
 use anyhow::Context;
 use gateway::config::secret::Secret;
