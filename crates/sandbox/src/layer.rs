@@ -40,16 +40,16 @@ macro_rules! layers {
 layers! {
     Namespaces "namespaces" false
         "Own users, mounts, processes, network, IPC, host name and cgroup root: nothing of the host has a name inside."
-        "allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0 or an AppArmor profile for this program)"
+        "allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0 or an AppArmor profile for this program; in a container, a seccomp profile that lets it make them)"
     UserShift "user-shift" false
         "Root inside a namespace is nobody outside: the program's user owns nothing on the host."
-        "keep the folders it writes on a file system with idmapped mounts (ext4, xfs, btrfs, tmpfs), or start the gate as an ordinary user"
+        "keep the folders it writes on a file system with idmapped mounts (ext4, xfs, btrfs, tmpfs), or start the gate as an ordinary user (in a container always)"
     Root "root" false
         "A new root: only what the profile names is there at all."
         "use Linux 5.12 or newer (open_tree, mount_setattr)"
     Proc "proc" false
         "/proc shows the sandbox's own processes and no kernel settings."
-        "use Linux 5.8 or newer with a /proc that nothing is mounted over"
+        "use Linux 5.8 or newer with a /proc that nothing is mounted over (containers: `--security-opt systempaths=unconfined`)"
     Landlock "landlock" true
         "A second lock on every path, abstract socket and signal, from another part of the kernel."
         "use Linux 5.13 or newer with `landlock` in the lsm= boot list"

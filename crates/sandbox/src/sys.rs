@@ -87,9 +87,10 @@ pub(crate) fn park_in_user_namespace() -> io::Result<Parked> {
     // SAFETY: the child runs on its own stack, whose end is given because stacks grow down, and which outlives it:
     // `Parked` owns the stack and ends the child first. It touches no other memory (see `park`).
     let pid = unsafe { libc::clone(park, stack.as_mut_ptr_range().end.cast(), flags, parent) };
-    match Pid::from_raw(pid) {
-        Some(pid) if pid.as_raw_nonzero().get() > 0 => Ok(Parked { pid, _stack: stack }),
-        _ => Err(io::Error::last_os_error()),
+    // A number below zero is no process, and would name many.
+    match Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw) {
+        Some(pid) => Ok(Parked { pid, _stack: stack }),
+        None => Err(io::Error::last_os_error()),
     }
 }
 

@@ -99,7 +99,11 @@ impl Janitor {
                         drop(of_first);
                         Ok(begin(First { pid, pidfd }, map, control, &theirs))
                     }
-                    Err(error) => Err(refused(error)),
+                    Err(error) => {
+                        // Or the caller waits for ever for what a first process would say.
+                        drop((of_first, control));
+                        Err(refused(error))
+                    }
                 };
                 if let Err(refusal) = &begun {
                     let _ = theirs.send(&Word::Refused(refusal.clone()), &[]);
@@ -121,7 +125,11 @@ impl Janitor {
                     self.first = made.map(|(pid, pidfd)| First { pid, pidfd });
                     refused.map_or(Ok(()), Err)?;
                 }
-                Some((Word::Refused(refusal), _)) => return Err(refusal.into()),
+                Some((Word::Refused(refusal), _)) => {
+                    // There is nothing to wait for any more, and nobody who would answer again.
+                    self.dismiss(false, || ());
+                    return Err(refusal.into());
+                }
                 Some((Word::Dismissed, _)) | None => {}
             }
         }
