@@ -198,8 +198,11 @@ def a_command_in_the_background_is_behind_the_wall(b, g):
     command = "cat %s; echo $AWS_SECRET_ACCESS_KEY; sleep 1; cat sum.txt | wc -l" % g.ssh
     call = {"tool": "Bash", "input": {"command": command, "description": "x", "run_in_background": True}}
     b.seen.clear()
+    call["input"]["description"] = "nobody but the model says that"
     rows = b.once(g, [call, bash("sleep 3; echo waited")], "go")
-    assert "waited" in results(rows)[-1][1], results(rows)
+    assert any("waited" in text for _, text in results(rows)), results(rows)
+    # The client tells of its end as if the user had said so, in words of the model's.
+    assert "nobody but the model says that" in json.dumps([m for body in b.seen for m in body["messages"] if m["role"] == "user"])
     sent = json.dumps(b.seen)
     assert not any(s in sent for s in check_run.SECRETS), "it read a secret"
     outputs = [os.path.join(r, n) for r, _, names in os.walk(g.home) for n in names if n.endswith(".output")]
@@ -207,12 +210,23 @@ def a_command_in_the_background_is_behind_the_wall(b, g):
     shown = sent + "".join(said)
     assert "No such file" in shown or "cannot access" in shown or "Permission denied" in shown or "background" in shown.lower(), shown[-900:]
     # One that would go on for ever ends with its agent.
-    mark = "4%d" % (os.getpid() % 100000)
-    b.once(g, [{"tool": "Bash", "input": {"command": "sleep %s" % mark, "description": "x", "run_in_background": True}}, bash("sleep 1")], "go")
+    beat = os.path.join(g.project, "beat")
+    s = Stream(b, g)
+    call = {"command": "while :; do date +%N > beat; sleep 0.1; done", "description": "x", "run_in_background": True}
+    s.say("go", {"tool": "Bash", "input": call}, bash("sleep 1"))
+    assert beats(beat), "it never ran"
+    s.p.kill()
     end = time.monotonic() + 10
-    while subprocess.run(["pgrep", "-f", "sleep %s$" % mark], capture_output=True).returncode == 0:
+    while beats(beat):
         assert time.monotonic() < end, "a command in the background outlives its agent"
-        time.sleep(0.2)
+
+
+def beats(path):
+    def now():
+        return open(path, encoding="utf-8").read() if os.path.exists(path) else ""
+    before = now()
+    time.sleep(1)
+    return now() != before
 
 
 @check
@@ -257,21 +271,19 @@ asyncio.run(main())
 
 @check
 def a_program_of_the_agent_sdk_keeps_its_session(b, g):
-    python = gate.peers().get("AGENT_SDK_PY")
-    assert python, "the Agent SDK is not installed"
     fresh(b, g)
     put(os.path.join(g.project, "agent.py"), SDK)
-    venv = os.environ["SDK_VENV"]
+    python, packages = os.environ["SDK_PYTHON"], os.environ["SDK_PACKAGES"]
     put(os.path.join(g.dir, "bailiwick.toml"), open(os.path.join(g.dir, "bailiwick.toml"), encoding="utf-8").read().split("\n[agent.python]")[0] + (
-        '\n[agent.python]\nworkspace = "read-write"\nread = ["%s", "%s"]\n' % (venv, os.path.dirname(os.environ["CLAUDE"]))))
+        '\n[agent.python]\nworkspace = "read-write"\nread = ["%s", "%s"]\n' % (packages, os.path.dirname(os.environ["CLAUDE"]))))
     g.give()
     g.stop()
     g.serve()
 
     def program(turns, *prompts):
         b.turns[:] = [t if isinstance(t, list) else [t] for t in turns]
-        p = subprocess.run(g.become(g.bin, "run", "--profile", "python", "--client", "claude", "--env", "CLAUDE=" + os.environ["CLAUDE"], "--",
-                                    os.path.join(venv, "bin", "python"), "agent.py", *prompts), cwd=g.project, env=b.env(g),
+        p = subprocess.run(g.become(g.bin, "run", "--profile", "python", "--client", "claude", "--env", "CLAUDE=" + os.environ["CLAUDE"],
+                                    "--env", "PYTHONPATH=" + packages, "--", python, "agent.py", *prompts), cwd=g.project, env=b.env(g),
                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=WAIT_SECONDS_MAX * 2)
         rows = [json.loads(x) for x in p.stdout.splitlines() if x.startswith("[")]
         assert p.returncode == 0 and rows, (p.returncode, p.stdout[-300:], p.stderr[-900:])
@@ -281,11 +293,12 @@ def a_program_of_the_agent_sdk_keeps_its_session(b, g):
     rows = program([late(g), done, bash("cat %s; touch made; echo ran" % g.ssh)], "write it", "go on")
     assert [e for e, _ in rows] == [False, False] and "ran" in rows[1][1] and check_run.SSH not in rows[1][1], rows
     assert is_late(g) and os.path.exists(g.project + "/made"), (rows, os.listdir(g.project))
+    before = alerts(g).count("prompt-nobody-gave")
     rows = program([INBOX, done, late(g)], "read the mail", "write it")
     assert "SYSTEM NOTICE" in rows[0][1] and rows[1][0] and not is_late(g), rows
-    assert "prompt-nobody-gave" not in alerts(g)
+    assert alerts(g).count("prompt-nobody-gave") == before
     program([bash("echo x")], "FORGED")
-    assert "prompt-nobody-gave" in alerts(g)
+    assert alerts(g).count("prompt-nobody-gave") == before + 1
 
 
 def main():
@@ -307,8 +320,12 @@ def main():
         os.chmod(programs, 0o755)
         peers = gate.peers()
         os.environ["CLAUDE"] = shutil.copy(peers["CLAUDE"], os.path.join(programs, "claude"))
-        # An ordinary user may not look where the peers are; a copied environment works by its own path.
-        os.environ["SDK_VENV"] = shutil.copytree(os.path.dirname(os.path.dirname(peers["AGENT_SDK_PY"])), os.path.join(programs, "venv"), symlinks=True)
+        # An ordinary user may not look where the peers are.
+        find = "import sys, claude_agent_sdk as s, os; print(sys.version_info[:2], os.path.dirname(os.path.dirname(s.__file__)))"
+        version, packages = subprocess.run([peers["AGENT_SDK_PY"], "-c", find], capture_output=True, text=True, check=True).stdout.rsplit(" ", 1)
+        system = subprocess.run(["/usr/bin/python3", "-c", "import sys; print(sys.version_info[:2])"], capture_output=True, text=True).stdout
+        os.environ["SDK_PYTHON"] = "/usr/bin/python3" if system.strip() == version else os.path.realpath(peers["AGENT_SDK_PY"])
+        os.environ["SDK_PACKAGES"] = shutil.copytree(packages.strip(), os.path.join(programs, "packages"))
         with check_run.Canary() as canary, check_vectors.Elsewhere() as there:
             bench = Bench(fake_anthropic, canary, there)
             for who, owner in owners:

@@ -17,7 +17,6 @@ import shlex
 import shutil
 import signal
 import struct
-import subprocess
 import sys
 import tempfile
 import termios
@@ -296,19 +295,86 @@ def what_is_typed_ahead_and_pasted_arrives_whole(s, g):
     s.until(hashlib.md5(lines[:200000].encode()).hexdigest(), since)
 
 
+@check
+def the_real_client_at_its_terminal(b, g):
+    heard = check_run.OPEN + 'forbid(principal, action == Action::"claude/Bash", resource) when { !context.flow.prompt };\n'
+    g.stop()
+    g.policy(heard)
+    g.serve()
+    where = {"ANTHROPIC_BASE_URL": "http://127.0.0.1:%d" % b.server.server_port}
+    claude = shlex.quote(os.environ["CLAUDE"])
+    b.scripts.update(main=[], sub=[])
+    g.run("run", "--quiet", "--", os.environ["CLAUDE"], "-p", "hi", env=where)
+    # What a person answers once: how it looks, and that this folder may be worked in.
+    path = next(os.path.join(r, ".claude.json") for r, _, names in os.walk(os.path.join(g.home, ".local")) if ".claude.json" in names)
+    known = json.load(open(path, encoding="utf-8"))
+    known.update(hasCompletedOnboarding=True, theme="dark", numStartups=5)
+    known.setdefault("projects", {}).setdefault(g.project, {}).update(hasTrustDialogAccepted=True, hasCompletedProjectOnboarding=True)
+    put(path, json.dumps(known))
+    g.give()
+    s = Shell(g, where)
+    try:
+        before = s.modes()
+        since = s.line("%s run -- %s" % (s.bin, claude))
+        s.until("behind Bailiwick", since)
+        s.read(2)
+        assert "auth may not work" not in s.written, "the client complains of its key"
+        b.scripts.update(main=[[check_run.bash("echo did-it")]])
+        s.keys("please do it now")
+        s.read(0.5)
+        s.keys("\r")
+        s.until("ALL.*DONE", since)
+        told = [t for body in b.bodies for m in body["messages"] if isinstance(m["content"], list)
+                for t in m["content"] if t["type"] == "tool_result"]
+        assert told and "did-it" in json.dumps(told) and not told[-1].get("is_error"), "what was typed was not heard: %s" % told
+        assert not [r for r in g.journal() if r.get("rule") == "prompt-nobody-gave"]
+        since = len(s.written)
+        s.keys("\x1a")
+        s.until("Stopped", since)
+        assert s.modes() == before
+        s.size((40, 100))
+        since = s.line("fg")
+        s.until("behind Bailiwick", since)
+        s.read(1)
+        since = len(s.written)
+        s.keys("\x03")
+        s.read(0.5)
+        s.keys("\x03")
+        s.until("calls permitted", since)
+        s.until(PROMPT, since)
+        s.says("echo status $?", "status 0")
+        assert s.modes() == before
+    finally:
+        s.close()
+
+
 def main():
     words = sys.argv[1:]
     owners = [("root", None), ("ordinary", check_run.ORDINARY)] if os.geteuid() == 0 else [("ordinary", None)]
     chosen = [f for f in CHECKS if not words or any(w in f.__name__ for w in words)]
-    tally = gate.Tally()
-    for who, owner in owners:
-        g = check_run.Ground(owner)
+    tally, real, b, programs = gate.Tally(), gate.realclients(), None, tempfile.mkdtemp(prefix="bwc-")
+    with check_run.Canary() as canary:
+        if real:
+            sys.path.insert(0, real)
+            import fake_anthropic
+            b = check_run.Bench(fake_anthropic, canary)
+            os.chmod(programs, 0o755)
+            os.environ["CLAUDE"] = shutil.copy(gate.peers()["CLAUDE"], os.path.join(programs, "claude"))
         try:
-            g.serve()
-            for f in chosen:
-                tally.attempt("%s, as %s" % (f.__name__.replace("_", " "), who), lambda: f(None, g))
+            for who, owner in owners:
+                g = check_run.Ground(owner)
+                try:
+                    g.serve()
+                    for f in chosen:
+                        name = "%s, as %s" % (f.__name__.replace("_", " "), who)
+                        if f is the_real_client_at_its_terminal and b is None:
+                            print("skip %s: no realclients harness (set BAILIWICK_REALCLIENTS)" % name)
+                            continue
+                        tally.attempt(name, lambda: f(b, g))
+                finally:
+                    g.close()
         finally:
-            g.close()
+            shutil.rmtree(programs, ignore_errors=True)
     sys.exit(tally.done())
 
 

@@ -6,6 +6,7 @@ It never trusts what the gate says it did: what arrived at the other side and wh
 
 Shares its ground, its attacks and its canaries with check_run.py, and is run as root and as an ordinary user like that.
 """
+import contextlib
 import http.server
 import json
 import os
@@ -49,8 +50,9 @@ class Elsewhere:
                 self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(data)))
                 self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(data)
+                # Whoever asked may be gone.
+                with contextlib.suppress(OSError):
+                    self.wfile.write(data if self.command != "HEAD" else b"")
 
             def do_GET(self):
                 there.pages.append(self.requestline + "\n" + str(self.headers))

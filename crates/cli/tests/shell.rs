@@ -93,6 +93,36 @@ fn a_permitted_command_runs_once_behind_the_wall_and_its_end_is_true() {
 }
 
 #[test]
+fn a_command_in_the_background_runs_after_the_client_has_said_that_it_began() {
+    let project = project();
+    let gate = Gate::start(&project);
+    let input = permitted(&project, "toolu_b", "echo behind > behind; exit 3");
+    let mut began = json!({
+        "hook_event_name": "PostToolUse", "session_id": "5e55", "cwd": project.path(), "tool_name": "Bash",
+        "tool_use_id": "toolu_b", "tool_input": input,
+        "tool_response": { "stdout": "", "stderr": "", "interrupted": false, "backgroundTaskId": "b1" },
+    });
+    let said = project.run_with(&["hook"], began.to_string().as_bytes());
+    assert!(!said.out.contains("block") && !said.out.contains("stopReason"), "{said:?}");
+    let ran = shell(&project, &input);
+    assert_eq!((ran.code, project.path().join("behind").exists()), (3, true), "{ran:?}");
+    let again = shell(&project, &input);
+    assert!(again.code != 0 && again.err.contains("it runs once"), "{again:?}");
+    let outcomes = project.noted("outcome", 1);
+    assert_eq!(outcomes.len(), 1, "{outcomes:?}");
+    assert!(outcomes[0]["confined"]["layers"].is_object(), "{outcomes:?}");
+    // The nearest that is over: a command that the client waited for.
+    let input = permitted(&project, "toolu_f", "echo x > never");
+    began["tool_use_id"] = "toolu_f".into();
+    began["tool_input"] = input.clone();
+    began["tool_response"] = json!({ "stdout": "", "stderr": "", "interrupted": false });
+    project.run_with(&["hook"], began.to_string().as_bytes());
+    let late = shell(&project, &input);
+    assert!(late.code != 0 && !project.path().join("never").exists(), "{late:?}");
+    drop(gate);
+}
+
+#[test]
 fn what_was_not_permitted_does_not_run() {
     let project = project();
     let gate = Gate::start(&project);

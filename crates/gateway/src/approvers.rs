@@ -9,9 +9,13 @@ use crate::wire::approval::{Approval, BadScope, Shown, Standing, Wanted};
 use crate::wire::record::Body;
 use judge::approval::{Approver, Event, Grant};
 use judge::permit::Pending;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// Bells kept before those that nobody holds are thrown away, entries.
+const BELLS_ENTRIES_MAX: usize = 4_096;
 
 /// Why there is no grant.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +59,10 @@ pub enum NoGrant {
 pub struct Approvers {
     store: Arc<Store>,
     history: Arc<History>,
-    /// Counts questions and answers; whoever waits looks again when it changes.
+    /// Counts questions and answers, for whoever shows them.
     changes: watch::Sender<u64>,
+    /// What rings for those who wait for one approval, and for nobody else: a thousand wait without waking each other.
+    bells: Mutex<HashMap<String, Weak<watch::Sender<()>>>>,
     /// One answer at a time, so that the journal and the state tell the same story.
     answering: tokio::sync::Mutex<()>,
     /// How long a call waits for an answer.
@@ -112,6 +118,7 @@ impl Approvers {
             store,
             history,
             changes: watch::Sender::new(1),
+            bells: Mutex::default(),
             answering: tokio::sync::Mutex::default(),
             wait,
             open_seconds,
@@ -152,7 +159,6 @@ impl Approvers {
         shown: Shown,
         patience: Patience,
     ) -> Result<(String, Grant), NoGrant> {
-        let mut answers = self.changes.subscribe();
         let (request, verdict) = (pending.request(), pending.verdict());
         let now = clock::seconds();
         if patience == Patience::Defer
@@ -170,6 +176,8 @@ impl Approvers {
             ..self.of(request, now)
         };
         let (asked, is_new) = self.store.ask(fresh, now)?;
+        let bell = self.bell(&asked.id);
+        let mut answers = bell.subscribe();
         if is_new {
             let shown = asked.question();
             let Approval { id, tool, request_digest, policy_digest, expires_at, .. } = asked.clone();
@@ -185,6 +193,7 @@ impl Approvers {
             if let Err(error) = self.history.record(Some(session), asked).await {
                 // A question that is not in the journal must not be answerable.
                 self.store.step(&id, Event::Withdraw, clock::seconds())?;
+                self.ring(&id);
                 return Err(error.into());
             }
             self.changed();
@@ -249,6 +258,27 @@ impl Approvers {
         self.changes.subscribe()
     }
 
+    /// What rings when this approval is answered, for as long as somebody holds it.
+    fn bell(&self, id: &str) -> Arc<watch::Sender<()>> {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bell) = bells.get(id).and_then(Weak::upgrade) {
+            return bell;
+        }
+        if bells.len() >= BELLS_ENTRIES_MAX {
+            bells.retain(|_, bell| bell.strong_count() > 0);
+        }
+        let bell = Arc::new(watch::Sender::new(()));
+        bells.insert(id.to_owned(), Arc::downgrade(&bell));
+        bell
+    }
+
+    fn ring(&self, id: &str) {
+        let bell = self.bells.lock().unwrap_or_else(PoisonError::into_inner).get(id).and_then(Weak::upgrade);
+        if let Some(bell) = bell {
+            bell.send_replace(());
+        }
+    }
+
     fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
@@ -306,6 +336,7 @@ impl Approvers {
             self.stand(standing, Basis::Approval(id)).await?;
         }
         let approval = self.store.step(id, event, clock::seconds())?;
+        self.ring(id);
         self.changed();
         Ok(approval)
     }

@@ -34,6 +34,10 @@ const AGAIN_SECONDS: [u64; 4] = [1, 5, 25, 120];
 const SENDING_MAX: usize = 16;
 /// Answers remembered so that none counts twice.
 const SEEN_MAX: usize = 10_000;
+/// Longest name of a message, in bytes.
+const ID_BYTES_MAX: usize = 128;
+/// Signatures of one message that are tried: a receiver that changes its key sends two.
+const SIGNATURES_ENTRIES_MAX: usize = 8;
 /// Questions remembered as sent.
 const SENT_MAX: usize = 10_000;
 
@@ -128,7 +132,7 @@ async fn post_once(
     id: &str,
     body: &str,
 ) -> Result<(), String> {
-    let key = key(gate, webhook).await?;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &secret(gate, webhook).await?);
     let now = clock::seconds().to_string();
     let signature = STANDARD.encode(hmac::sign(&key, format!("{id}.{now}.{body}").as_bytes()));
     let sending = http
@@ -147,8 +151,8 @@ async fn post_once(
     }
 }
 
-/// The key of a webhook: its secret as text, or the bytes behind `whsec_`, as Standard Webhooks writes one.
-async fn key(gate: &Gate, webhook: &Webhook) -> Result<hmac::Key, String> {
+/// What a webhook signs with: its secret as text, or the bytes behind `whsec_`, as Standard Webhooks writes one.
+async fn secret(gate: &Gate, webhook: &Webhook) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
     let name = vault::SecretName::new(&webhook.secret).map_err(|error| error.to_string())?;
     let value = gate.secrets.value(&name).await?;
     let text = value.trim();
@@ -158,7 +162,38 @@ async fn key(gate: &Gate, webhook: &Webhook) -> Result<hmac::Key, String> {
         ),
         None => zeroize::Zeroizing::new(text.as_bytes().to_vec()),
     };
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+    Ok(bytes)
+}
+
+/// An answer as it came: its headers and body may be anybody's.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// `webhook-id`.
+    pub id: &'a str,
+    /// `webhook-timestamp`.
+    pub at: &'a str,
+    /// `webhook-signature`: several, with spaces between.
+    pub signatures: &'a str,
+    /// The body, as it was signed.
+    pub body: &'a [u8],
+}
+
+impl Message<'_> {
+    /// Whether it says that it was sent about `now`, and has a name.
+    pub fn is_fresh(&self, now: i64) -> bool {
+        let age = self.at.parse::<i64>().ok().map(|at| now.saturating_sub(at).saturating_abs());
+        !self.id.is_empty() && self.id.len() <= ID_BYTES_MAX && age.is_some_and(|age| age <= SKEW_SECONDS_MAX)
+    }
+
+    /// Whether whoever holds `secret` signed it.
+    pub fn is_signed(&self, secret: &[u8]) -> bool {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let mut signed = format!("{}.{}.", self.id, self.at).into_bytes();
+        signed.extend_from_slice(self.body);
+        let offered = self.signatures.split(' ').take(SIGNATURES_ENTRIES_MAX);
+        let mut offered = offered.filter_map(|one| STANDARD.decode(one.strip_prefix("v1,")?).ok());
+        offered.any(|offered| hmac::verify(&key, &signed, &offered).is_ok())
+    }
 }
 
 /// Takes answers in.
@@ -205,13 +240,12 @@ impl Answers {
         if headers.contains_key("origin") {
             return Err(forbidden("answers do not come from web pages"));
         }
-        let (id, at) = (text("webhook-id"), text("webhook-timestamp"));
-        let now = clock::seconds();
-        let age = at.parse::<i64>().ok().map(|at| now.saturating_sub(at).abs());
-        if id.is_empty() || id.len() > 128 || age.is_none_or(|age| age > SKEW_SECONDS_MAX) {
+        let (id, at, signatures) = (text("webhook-id"), text("webhook-timestamp"), text("webhook-signature"));
+        let message = Message { id, at, signatures, body };
+        if !message.is_fresh(clock::seconds()) {
             return Err(forbidden("`webhook-id` is missing, or `webhook-timestamp` is not now"));
         }
-        let webhook = self.signer(id, at, text("webhook-signature"), body).await;
+        let webhook = self.signer(&message).await;
         let webhook = webhook.ok_or_else(|| forbidden("no webhook that may answer signed this"))?;
         if !self.is_first(id) {
             return Err(forbidden("this answer was sent before"));
@@ -240,16 +274,10 @@ impl Answers {
     }
 
     /// The webhook whose answers count and whose secret signed this.
-    async fn signer(&self, id: &str, at: &str, signatures: &str, body: &[u8]) -> Option<&Webhook> {
-        let mut signed = format!("{id}.{at}.").into_bytes();
-        signed.extend_from_slice(body);
-        let offered: Vec<Vec<u8>> = signatures
-            .split(' ')
-            .filter_map(|signature| STANDARD.decode(signature.strip_prefix("v1,")?).ok())
-            .collect();
+    async fn signer(&self, message: &Message<'_>) -> Option<&Webhook> {
         for webhook in self.gate.config.approvals.webhook.iter().filter(|webhook| webhook.answers) {
-            let Ok(key) = key(&self.gate, webhook).await else { continue };
-            if offered.iter().any(|offered| hmac::verify(&key, &signed, offered).is_ok()) {
+            let Ok(secret) = secret(&self.gate, webhook).await else { continue };
+            if message.is_signed(&secret) {
                 return Some(webhook);
             }
         }

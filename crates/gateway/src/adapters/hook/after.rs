@@ -1,9 +1,10 @@
 //! What the client's own tools returned, before the model sees it: searched like every other result, and replaced in the tool's
 //! own shape. What cannot be replaced is withheld; what cannot even be withheld ends the turn.
 
-use super::{Event, Followed, Hooks, Judged, locked, verdict};
+use super::{Event, Followed, Hooks, Judged, locked, shell, verdict};
 use crate::inventory::CLAUDE;
 use crate::screen::Flow;
+use crate::wire::frame::Object;
 use crate::wire::record::Status;
 use crate::written;
 use judge::request::tree::Tree;
@@ -21,7 +22,7 @@ const ABOUT_HANDLES: &str = "Texts of the form BW-…-WB stand for hidden values
 /// What one stream of a command prints, on its way to the client.
 pub struct Shown {
     followed: Arc<Followed>,
-    use_id: String,
+    call: String,
     flow: Flow,
 }
 
@@ -44,8 +45,9 @@ impl Shown {
 impl Drop for Shown {
     fn drop(&mut self) {
         let note = self.flow.note();
-        if let Some(judged) = locked(&self.followed.calls).get_mut(&self.use_id).filter(|_| !note.is_empty())
-        {
+        let mut calls = locked(&self.followed.calls);
+        let judged = calls.values_mut().find(|judged| judged.is_call(&self.call));
+        if let Some(judged) = judged.filter(|_| !note.is_empty()) {
             let more = if judged.taken.is_empty() { "" } else { "; " };
             judged.taken.push_str(&format!("{more}{note}"));
         }
@@ -58,17 +60,12 @@ impl Hooks {
     /// # Errors
     /// There is no such command, or it cannot be searched.
     pub fn shown(&self, call: &str) -> Result<Shown, String> {
-        let found = self.everybody().into_iter().find_map(|followed| {
-            let is_it =
-                |judged: &Judged| judged.receipt.as_ref().is_some_and(|receipt| receipt.call() == call);
-            let use_id =
-                locked(&followed.calls).iter().find(|(_, judged)| is_it(judged)).map(|(id, _)| id.clone())?;
-            Some((followed, use_id))
-        });
-        let (followed, use_id) = found.ok_or("no command of this name runs")?;
+        let runs =
+            |followed: &Arc<Followed>| locked(&followed.calls).values().any(|judged| judged.is_call(call));
+        let followed = self.everybody().into_iter().find(runs).ok_or("no command of this name runs")?;
         let origin = format!("{CLAUDE}/Bash");
         let flow = self.gate.screen.flow(&self.gate.secrets, followed.session.hidden(), &origin)?;
-        Ok(Shown { followed, use_id, flow })
+        Ok(Shown { followed, call: call.to_owned(), flow })
     }
 
     pub(super) fn after(&self, followed: &Arc<Followed>, event: Event) -> Value {
@@ -106,6 +103,7 @@ impl Hooks {
             }
         };
         let shown = shown.map(|instead| self.between_marks(followed, &event.tool, response, instead));
+        let judged = judged.and_then(|judged| followed.goes_on(judged, &event, response));
         if let Some(Judged { receipt: Some(receipt), taken, .. }) = judged {
             let note = if taken.is_empty() || !note.is_empty() { note } else { taken };
             let status = if shown.is_ok() { Status::Ok } else { Status::Withheld };
@@ -248,5 +246,25 @@ impl Hooks {
         let answer = verdict::halt(&why);
         *locked(&followed.halted) = Some(why);
         answer
+    }
+}
+
+impl Followed {
+    /// Keeps a command that the client has put into the background, until it is known how it ended; gives back any other.
+    fn goes_on(&self, judged: Judged, event: &Event, response: &str) -> Option<Judged> {
+        let is_asked = event
+            .body
+            .object("tool_input")
+            .and_then(|input| Some(input.get("run_in_background")?.get() == "true"));
+        let told = Object::parse(response.as_bytes()).ok();
+        let is_told = told.is_some_and(|told| told.text("backgroundTaskId").is_some());
+        let is_open = judged.receipt.is_some() && !judged.has_run && shell::is_shell(&judged.tool);
+        if !is_open || !(is_told || is_asked == Some(true)) {
+            return Some(judged);
+        }
+        let judged = Judged { is_behind: true, ..judged };
+        // The client has no more to say of it under its own name.
+        self.remember(format!("{} goes on", event.use_id), judged);
+        None
     }
 }

@@ -68,6 +68,7 @@ pub(super) fn permission(followed: &Followed, event: &Event) -> Value {
     let input = event.input.as_ref().map(Tree::canonical).unwrap_or_default();
     let permitted = locked(&followed.calls).iter().any(|(use_id, judged)| {
         !judged.has_failed
+            && !judged.is_behind
             && (judged.covers(&event.tool, &input) || judged.tool == event.tool && judged.input == input)
             && (event.use_id.is_empty() || *use_id == event.use_id)
     });

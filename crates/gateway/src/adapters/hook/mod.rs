@@ -3,6 +3,7 @@
 
 mod after;
 mod deferral;
+mod heard;
 pub mod prompt;
 pub mod settings;
 mod shell;
@@ -36,7 +37,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The oldest client whose hooks fail closed (`onFailure: block`).
 pub const CLIENT_VERSION_MIN: [u64; 3] = [2, 1, 295];
@@ -44,8 +45,6 @@ pub const CLIENT_VERSION_MIN: [u64; 3] = [2, 1, 295];
 const SESSIONS_MAX: usize = 256;
 /// Calls of one session between their decision and their end.
 const CALLS_MAX: usize = 1_024;
-/// How long the words of a prompt that was sent may be on their way.
-const WORDS_ARRIVE: Duration = Duration::from_millis(50);
 /// How much of a transcript is read to learn the client's version, in bytes.
 const TRANSCRIPT_BYTES_MAX: u64 = 64 * 1024;
 
@@ -92,9 +91,18 @@ struct Judged {
     taken: String,
     /// It has failed. The client may report it again as if it had run (2.1.329 does for a file that is not there).
     has_failed: bool,
+    /// The gate was told how it ran.
+    has_run: bool,
+    /// The client has put it into the background, and says no more of it.
+    is_behind: bool,
 }
 
 impl Judged {
+    /// Whether this is the call of this record.
+    fn is_call(&self, call: &str) -> bool {
+        self.receipt.as_ref().is_some_and(|receipt| receipt.call() == call)
+    }
+
     /// Whether the client may run, or has run, this input of this tool.
     fn covers(&self, tool: &str, input: &str) -> bool {
         self.tool == tool && self.replaced.as_deref().unwrap_or(&self.input) == input
@@ -149,30 +157,8 @@ impl Hooks {
                 self.batch(&followed, &event)
             }
             // A subagent begins with a conversation of its own, in which nothing was said yet.
-            "SessionStart" | "SubagentStart" => {
-                if is_new && event.body.text("source").as_deref() == Some("resume") {
-                    // It was begun before this gate was, and nobody remembers what was read in it.
-                    followed.session.conversation().provenance().distrust();
-                }
-                verdict::told_at_start(&event.name, &words::at_start(&self.gate, &followed.session))
-            }
-            "UserPromptSubmit" => {
-                let prompt = event.body.text("prompt").unwrap_or_default();
-                let digest = judge::digest::hex(prompt.as_bytes());
-                followed.moved_on();
-                self.note(&followed, Body::Prompt { bytes: prompt.len(), digest });
-                self.hear(&followed, &event.side, &prompt).await;
-                // A prompt cannot be rewritten. What a person typed may look like a secret; a value of the vault is one.
-                match self.gate.secrets.searched(prompt.as_bytes()) {
-                    Ok(None) => verdict::nothing(),
-                    Ok(Some((_, name))) => verdict::block(&format!(
-                        "the prompt holds the value of secret `{name}`; write `${{secret:{name}}}` in its place"
-                    )),
-                    Err(why) => {
-                        verdict::block(&format!("the prompt could not be searched for secrets: {why}"))
-                    }
-                }
-            }
+            "SessionStart" | "SubagentStart" => self.begun(&followed, &event, is_new),
+            "UserPromptSubmit" => self.submitted(&followed, &event).await,
             "ConfigChange" => {
                 let file = event.body.text("file_path").unwrap_or_default();
                 self.alert(
@@ -194,24 +180,6 @@ impl Hooks {
             _ if !event.tool.is_empty() => verdict::fail_closed("", "the event is not one the gate knows"),
             _ => verdict::nothing(),
         }
-    }
-
-    /// Takes in what the user said. Who is behind the wall can say anything in the user's name: of that, only words that came in from
-    /// outside are the user's.
-    async fn hear(&self, followed: &Followed, side: &Side, prompt: &str) {
-        let conversation = followed.session.conversation();
-        let Side::Inside(insider) = side else { return conversation.hear(prompt) };
-        let mut told = insider.told(prompt);
-        if told.len() != 1 {
-            // It may have been sent a moment before its last words arrive here.
-            tokio::time::sleep(WORDS_ARRIVE).await;
-            told = insider.told(prompt);
-        }
-        if told.is_empty() && !prompt.trim().is_empty() {
-            let why = "a prompt came from inside that nobody gave; it is not taken as the user's words";
-            self.alert(followed, "prompt-nobody-gave", why, "");
-        }
-        told.iter().for_each(|words| conversation.hear(words));
     }
 
     fn follow(&self, event: &Event) -> Arc<Followed> {
@@ -345,6 +313,8 @@ impl Hooks {
             exit: None,
             taken: String::new(),
             has_failed: false,
+            has_run: false,
+            is_behind: false,
         };
         let mut answer = verdict::allow(why);
         let meant = permit.request().arguments().canonical();
@@ -433,14 +403,16 @@ impl Hooks {
 
     /// Notes how a fetched command was confined and ended, for its receipt.
     pub fn ran(&self, call: &str, how: Confined) {
-        self.find(call, |judged| judged.receipt.as_mut().map(|receipt| receipt.confined(how.clone())));
-        // Nothing more will be heard of a call of a client without hooks.
-        let unhooked: Vec<Arc<Followed>> = locked(&self.unhooked).values().cloned().collect();
-        for followed in unhooked {
+        self.find(call, |judged| {
+            judged.has_run = true;
+            judged.receipt.as_mut().map(|receipt| receipt.confined(how.clone()))
+        });
+        // Nothing more will be heard of a call of a client without hooks, or of one in the background.
+        for followed in self.everybody() {
             let mut calls = locked(&followed.calls);
-            let ended = calls
-                .iter()
-                .find(|(_, judged)| judged.receipt.as_ref().is_some_and(|one| one.call() == call));
+            let is_over =
+                |judged: &Judged| judged.is_call(call) && (followed.is_unhooked || judged.is_behind);
+            let ended = calls.iter().find(|(_, judged)| is_over(judged));
             let Some(use_id) = ended.map(|(use_id, _)| use_id.clone()) else { continue };
             if let Some(Judged { receipt: Some(receipt), taken, .. }) = calls.remove(&use_id) {
                 receipt.close(Status::Ok, &taken, b"");
@@ -458,9 +430,7 @@ impl Hooks {
     fn find<T>(&self, call: &str, mut take: impl FnMut(&mut Judged) -> Option<T>) -> Option<T> {
         self.everybody().iter().find_map(|followed| {
             let mut calls = locked(&followed.calls);
-            let judged = calls
-                .values_mut()
-                .find(|judged| judged.receipt.as_ref().is_some_and(|receipt| receipt.call() == call))?;
+            let judged = calls.values_mut().find(|judged| judged.is_call(call))?;
             take(judged)
         })
     }
@@ -508,6 +478,8 @@ impl Hooks {
                 exit: None,
                 taken: String::new(),
                 has_failed: false,
+                has_run: false,
+                is_behind: false,
             },
         );
         verdict::allow("the gate decides on this call where it is served")
