@@ -193,7 +193,7 @@ impl Console {
         html! {
             section.answers aria-label="Answer" {
                 form #grant data-action=(action) data-request=(approval.request_digest) data-answer="grant once" {
-                    button.grant type="submit" { "Grant once with passkey " kbd { "g" } }
+                    button #give .grant type="submit" { "Grant once with passkey " kbd { "g" } }
                 }
                 form #refuse method="post" action={ (action) "/refuse" } {
                     input type="hidden" name="token" value=(visitor.csrf);
