@@ -166,12 +166,11 @@ def main():
             for f in chosen:
                 print("skip %s, %s: no realclients harness (set BAILIWICK_REALCLIENTS)" % (f.__name__, who))
         sys.exit(gate.Tally().done())
-    os.environ["CLAUDE"] = gate.peers()["CLAUDE"]
     sys.dont_write_bytecode = True
     sys.path.insert(0, real)
     import fake_anthropic
     tally = gate.Tally()
-    with check_run.Canary() as canary:
+    with gate.client(), check_run.Canary() as canary:
         bench = check_run.Bench(fake_anthropic, canary)
         for who, owner in owners:
             for f in chosen:

@@ -16,7 +16,6 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 
 import check_run as run

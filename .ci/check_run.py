@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 
 import gate
 
@@ -114,9 +113,8 @@ class Ground:
         self.home = os.path.join(self.base, "home")
         self.project = os.path.join(self.home, "project")
         self.dir = os.path.join(self.project, ".bailiwick")
-        # Others may not look into the folders that the binary was built in and the client installed.
+        # Others may not look into the folder that the binary was built in.
         self.bin = shutil.copy(gate.binary(), os.path.join(self.base, "bailiwick"))
-        self.claude = os.environ["CLAUDE"] if owner is None else shutil.copy(os.environ["CLAUDE"], os.path.join(self.base, "claude"))
         self.ssh = os.path.join(self.home, ".ssh", "id_ed25519")
         self.env = {
             "PATH": os.environ["PATH"], "HOME": self.home, "LANG": "C.UTF-8", "TERM": "dumb", "USER": "operator",
@@ -266,7 +264,7 @@ class Bench:
             os.remove(g.project + "/answer.txt")
         report = os.path.join(g.base, "report.json")
         env = dict(g.env, ANTHROPIC_BASE_URL="http://127.0.0.1:%d" % self.server.server_port)
-        command = g.become(g.bin, "run", "--report", report, "--", g.claude, "-p", prompt,
+        command = g.become(g.bin, "run", "--report", report, "--", os.environ["CLAUDE"], "-p", prompt,
                            "--output-format", "stream-json", "--verbose", *args)
         before = g.files()
         ran = subprocess.run(command, cwd=g.project, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -482,7 +480,7 @@ def changes_in_an_overlay_are_counted_and_kept_apart(b, g):
     b.bodies.clear()
     report = os.path.join(g.base, "overlay.json")
     env = dict(g.env, ANTHROPIC_BASE_URL="http://127.0.0.1:%d" % b.server.server_port)
-    p = subprocess.run(g.become(g.bin, "run", "--overlay", "--report", report, "--", g.claude, "-p", "go"), cwd=g.project,
+    p = subprocess.run(g.become(g.bin, "run", "--overlay", "--report", report, "--", os.environ["CLAUDE"], "-p", "go"), cwd=g.project,
                        env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RUN_SECONDS_MAX)
     assert p.returncode == 0 and "ALL DONE" in p.stdout, p
     assert g.files() == before, "the project changed"
@@ -512,12 +510,11 @@ def main():
             for f in chosen:
                 print("skip %s, %s: no realclients harness (set BAILIWICK_REALCLIENTS)" % (f.__name__, who))
         sys.exit(gate.Tally().done())
-    os.environ["CLAUDE"] = gate.peers()["CLAUDE"]
     sys.dont_write_bytecode = True
     sys.path.insert(0, real)
     import fake_anthropic
     tally = gate.Tally()
-    with Canary() as canary:
+    with gate.client(), Canary() as canary:
         bench = Bench(fake_anthropic, canary)
         for who, owner in owners:
             g = Ground(owner)

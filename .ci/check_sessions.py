@@ -12,7 +12,6 @@ import queue
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -315,29 +314,23 @@ def main():
     sys.path.insert(0, real)
     import fake_anthropic
     tally = gate.Tally()
-    programs = tempfile.mkdtemp(prefix="bwc-")
-    try:
-        os.chmod(programs, 0o755)
-        peers = gate.peers()
-        os.environ["CLAUDE"] = shutil.copy(peers["CLAUDE"], os.path.join(programs, "claude"))
+    peers = gate.peers()
+    with gate.client() as programs, check_run.Canary() as canary, check_vectors.Elsewhere() as there:
         # An ordinary user may not look where the peers are.
         find = "import sys, claude_agent_sdk as s, os; print(sys.version_info[:2], os.path.dirname(os.path.dirname(s.__file__)))"
         version, packages = subprocess.run([peers["AGENT_SDK_PY"], "-c", find], capture_output=True, text=True, check=True).stdout.rsplit(" ", 1)
         system = subprocess.run(["/usr/bin/python3", "-c", "import sys; print(sys.version_info[:2])"], capture_output=True, text=True).stdout
         os.environ["SDK_PYTHON"] = "/usr/bin/python3" if system.strip() == version else os.path.realpath(peers["AGENT_SDK_PY"])
         os.environ["SDK_PACKAGES"] = shutil.copytree(packages.strip(), os.path.join(programs, "packages"))
-        with check_run.Canary() as canary, check_vectors.Elsewhere() as there:
-            bench = Bench(fake_anthropic, canary, there)
-            for who, owner in owners:
-                g = check_vectors.Ground(owner, there)
-                try:
-                    g.serve()
-                    for f in chosen:
-                        tally.attempt("%s, as %s" % (f.__name__.replace("_", " "), who), lambda: f(bench, g))
-                finally:
-                    g.close()
-    finally:
-        shutil.rmtree(programs, ignore_errors=True)
+        bench = Bench(fake_anthropic, canary, there)
+        for who, owner in owners:
+            g = check_vectors.Ground(owner, there)
+            try:
+                g.serve()
+                for f in chosen:
+                    tally.attempt("%s, as %s" % (f.__name__.replace("_", " "), who), lambda: f(bench, g))
+            finally:
+                g.close()
     sys.exit(tally.done())
 
 

@@ -7,6 +7,7 @@ keys, job control, colours, modes, ends, and whose words a prompt is. What the s
 As root, every check is made as root and as an ordinary user. Checks of the client need the realclients harness (see check_run.py)
 and are skipped by name without it. Ends with `N passed, N failed`.
 """
+import contextlib
 import fcntl
 import json
 import os
@@ -14,11 +15,9 @@ import pty
 import re
 import select
 import shlex
-import shutil
 import signal
 import struct
 import sys
-import tempfile
 import termios
 import time
 
@@ -352,29 +351,24 @@ def main():
     words = sys.argv[1:]
     owners = [("root", None), ("ordinary", check_run.ORDINARY)] if os.geteuid() == 0 else [("ordinary", None)]
     chosen = [f for f in CHECKS if not words or any(w in f.__name__ for w in words)]
-    tally, real, b, programs = gate.Tally(), gate.realclients(), None, tempfile.mkdtemp(prefix="bwc-")
-    with check_run.Canary() as canary:
+    tally, real, b = gate.Tally(), gate.realclients(), None
+    with gate.client() if real else contextlib.nullcontext(), check_run.Canary() as canary:
         if real:
             sys.path.insert(0, real)
             import fake_anthropic
             b = check_run.Bench(fake_anthropic, canary)
-            os.chmod(programs, 0o755)
-            os.environ["CLAUDE"] = shutil.copy(gate.peers()["CLAUDE"], os.path.join(programs, "claude"))
-        try:
-            for who, owner in owners:
-                g = check_run.Ground(owner)
-                try:
-                    g.serve()
-                    for f in chosen:
-                        name = "%s, as %s" % (f.__name__.replace("_", " "), who)
-                        if f is the_real_client_at_its_terminal and b is None:
-                            print("skip %s: no realclients harness (set BAILIWICK_REALCLIENTS)" % name)
-                            continue
-                        tally.attempt(name, lambda: f(b, g))
-                finally:
-                    g.close()
-        finally:
-            shutil.rmtree(programs, ignore_errors=True)
+        for who, owner in owners:
+            g = check_run.Ground(owner)
+            try:
+                g.serve()
+                for f in chosen:
+                    name = "%s, as %s" % (f.__name__.replace("_", " "), who)
+                    if f is the_real_client_at_its_terminal and b is None:
+                        print("skip %s: no realclients harness (set BAILIWICK_REALCLIENTS)" % name)
+                        continue
+                    tally.attempt(name, lambda: f(b, g))
+            finally:
+                g.close()
     sys.exit(tally.done())
 
 

@@ -10,10 +10,8 @@ import contextlib
 import http.server
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 
 import check_run
@@ -267,24 +265,17 @@ def main():
     sys.path.insert(0, real)
     import fake_anthropic
     tally = gate.Tally()
-    programs = tempfile.mkdtemp(prefix="bwc-")
-    try:
-        os.chmod(programs, 0o755)
-        # Where an ordinary user may look; its name is what its adapter goes by.
-        os.environ["CLAUDE"] = shutil.copy(gate.peers()["CLAUDE"], os.path.join(programs, "claude"))
-        with check_run.Canary() as canary, Elsewhere() as there:
-            bench = Bench(fake_anthropic, canary, there)
-            for who, owner in owners:
-                g = Ground(owner, there)
-                try:
-                    g.serve()
-                    for f in chosen:
-                        canary.heard.clear()
-                        tally.attempt("%s, as %s" % (f.__name__.replace("_", " "), who), lambda: f(bench, g))
-                finally:
-                    g.close()
-    finally:
-        shutil.rmtree(programs, ignore_errors=True)
+    with gate.client(), check_run.Canary() as canary, Elsewhere() as there:
+        bench = Bench(fake_anthropic, canary, there)
+        for who, owner in owners:
+            g = Ground(owner, there)
+            try:
+                g.serve()
+                for f in chosen:
+                    canary.heard.clear()
+                    tally.attempt("%s, as %s" % (f.__name__.replace("_", " "), who), lambda: f(bench, g))
+            finally:
+                g.close()
     sys.exit(tally.done())
 
 

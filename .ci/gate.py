@@ -38,6 +38,19 @@ def peers():
     return found
 
 
+@contextlib.contextmanager
+def client():
+    """A folder where an ordinary user may look too, with Claude Code in it, which CLAUDE names meanwhile. Its own name stays: its
+    adapter goes by that."""
+    programs = tempfile.mkdtemp(prefix="bwc-")
+    try:
+        os.chmod(programs, 0o755)
+        os.environ["CLAUDE"] = shutil.copy(peers()["CLAUDE"], os.path.join(programs, "claude"))
+        yield programs
+    finally:
+        shutil.rmtree(programs, ignore_errors=True)
+
+
 def realclients():
     """The folder of the fake model and its harness, or None where this checkout has no such neighbour."""
     for d in (os.environ.get("BAILIWICK_REALCLIENTS"), os.path.join(ROOT, "..", "shared", "tools", "realclients")):
