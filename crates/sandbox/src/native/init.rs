@@ -114,6 +114,7 @@ fn inside(profile: &Profile, identity: Identity, control: Control) {
         home,
         memory_watched,
         running: None,
+        has_terminal: false,
         is_last: false,
         told: false,
         looks: 0,
@@ -223,6 +224,8 @@ struct Inside {
     home: PathBuf,
     memory_watched: bool,
     running: Option<Pid>,
+    /// Whether it is the job of a terminal.
+    has_terminal: bool,
     /// Nothing else is started once that has ended.
     is_last: bool,
     /// The caller knows that the bound on processes was reached.
@@ -316,6 +319,7 @@ impl Inside {
         match self.start(command, terminal, streams) {
             Ok((pid, shown)) => {
                 self.running = Some(pid);
+                self.has_terminal = shown.is_some();
                 let descriptors: Vec<_> = shown.iter().map(AsFd::as_fd).collect();
                 self.control.send(&Report::Started, &descriptors)
             }
@@ -381,11 +385,16 @@ impl Inside {
     /// Executes the program in this process; returns why that failed.
     fn become_program(&self, command: &Command, terminal: [bool; 3], streams: &[OwnedFd; 3]) -> io::Error {
         let prepared = || -> io::Result<()> {
-            // Its group has a parent in the session, this process's, so that it can be stopped and continued from its terminal.
-            rustix::process::setpgid(None, None)?;
-            if let Some((stream, _)) = streams.iter().zip(terminal).find(|(_, wanted)| *wanted) {
-                sys::block(libc::SIGTTOU)?;
-                rustix::termios::tcsetpgrp(stream, rustix::process::getpid())?;
+            match streams.iter().zip(terminal).find(|(_, wanted)| *wanted) {
+                Some((stream, _)) => {
+                    // Its group has a parent in the session, this process's, so that it can be stopped and continued from its
+                    // terminal.
+                    rustix::process::setpgid(None, None)?;
+                    sys::block(libc::SIGTTOU)?;
+                    rustix::termios::tcsetpgrp(stream, rustix::process::getpid())?;
+                }
+                // A session is scheduled as one: however many it becomes, whoever counts its memory gets a turn (sched(7), autogroup).
+                None => drop(rustix::process::setsid()?),
             }
             let [input, output, error] = streams;
             rustix::stdio::dup2_stdin(input)?;
@@ -408,6 +417,9 @@ impl Inside {
     }
 
     fn signal(&self, signal: i32) {
+        // In a session of its own nobody could continue it, so the kernel would not stop it for less.
+        let is_told_to_stop = signal == libc::SIGTSTP && !self.has_terminal;
+        let signal = if is_told_to_stop { libc::SIGSTOP } else { signal };
         if let (Some(pid), Some(signal)) = (self.running, Signal::from_named_raw(signal)) {
             // The program leads its own group; who left the group is not asked.
             let _ = rustix::process::kill_process_group(pid, signal);
