@@ -10,6 +10,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -113,6 +114,8 @@ class Ground(check_run.Ground):
         path = os.path.join(self.dir, "bailiwick.toml")
         place = '{ to = "http://page.test:%d", private = ["127.0.0.1"], address = "127.0.0.1" }' % there.port
         text = open(path, encoding="utf-8").read()
+        # Where init found the client, it wrote this down for it.
+        text = re.sub(r"(?s)\[agent\.claude\].*?\n\]\n", "", text)
         put(path, text.replace("[server]\n", "") + (
             '\n[server.post]\nurl = "http://127.0.0.1:%d/mcp"\n\n'
             '[shell]\nworkspace = "read-write"\nnetwork = [%s]\nenv = { HORSE = "${secret:horse}" }\n\n'
